@@ -1,0 +1,75 @@
+# The project's verbs. Each sets up what it needs, and touches nothing outside this folder.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+JOBS ?= 2
+
+# The interpreters to try, best tested first. A name may exist and still not run (a shim of a version manager).
+CANDIDATES := python3.11 python3.12 python3.13 python3.14 python3
+USABLE = import sys, venv, ensurepip; raise SystemExit(sys.version_info < (3, 11))
+
+# A developer's settings, or an environment switched on in this shell, must not leak into pip.
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help venv lint format test demo bench soak docs constraints clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @ 2>/dev/null \
+		|| sed -n 's/^\([a-z]*\):.*## /  make \1: /p' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## create .venv with everything pinned (done once, again when the pins change)
+
+$(STAMP): pyproject.toml constraints.txt
+	@set -e; \
+	if ! [ -x $(PYTHON) ]; then \
+		for name in $(CANDIDATES); do \
+			if $$name -c '$(USABLE)' >/dev/null 2>&1; then found=$$name; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo "crm_sync needs Python 3.11 or newer with venv and pip, and none of these is one: $(CANDIDATES)." >&2; \
+			echo "Install it (on Debian: apt-get install python3 python3-venv) and run make again." >&2; \
+			exit 1; \
+		fi; \
+		echo "creating $(VENV) with $$($$found --version)"; \
+		$$found -m venv $(VENV); \
+	fi
+	$(PYTHON) -m pip install --disable-pip-version-check --quiet --editable '.[dev]' --constraint constraints.txt
+	@touch $@
+
+lint: $(STAMP) ## style, formatting and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(STAMP) ## put the code into the one format
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+test: lint ## lint, then every test
+	$(VENV)/bin/pytest -n $(JOBS) -m 'not slow'
+
+demo: $(STAMP) ## two simulated CRMs kept in sync; EXIT=1 stops after the report
+	$(VENV)/bin/crm-sync demo $(if $(EXIT),--exit)
+
+bench: $(STAMP) ## how fast, how much memory
+	$(PYTHON) -m benchmarks.run
+
+soak: $(STAMP) ## the slow tests: long random histories, kills, faults; SEED= and STEPS= of the stories
+	SOAK_SEED=$(SEED) SOAK_STEPS=$(STEPS) $(VENV)/bin/pytest -m slow
+
+docs: $(STAMP) ## write the generated pages
+	@mkdir -p docs/reference
+	$(PYTHON) -c "from crm_sync.settings import reference; print(reference(), end='')" > docs/reference/settings.md
+
+constraints: $(STAMP) ## resolve all dependencies anew and pin them
+	rm -rf build/pins
+	$(PYTHON) -m venv build/pins
+	build/pins/bin/python -m pip install --disable-pip-version-check --quiet --editable '.[dev]'
+	( sed -n '/^#/p' constraints.txt; build/pins/bin/python -m pip freeze --exclude-editable ) > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+	rm -rf build/pins
+
+clean: ## remove what make created, except your data in .crm_sync
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis *.egg-info
