@@ -1,0 +1,210 @@
+"""What is to happen with a field whose sides differ from what they last agreed on. Nothing else decides.
+
+`decide` is pure: (difference, what each side's value means on the other, the field's rules) → verdict. The hub
+asset applies the takes, the conflicts check records the disputes, the outbound asset sends the pushes; each of
+them asks again, so that running any of them twice, late or after a crash is harmless.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from crm_sync.core.normalise import Invalid, to_crm, to_hub
+from crm_sync.core.spec import Direction, FieldSpec, FieldType, Policy, StreamSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field of a linked record whose now differs from its then, or that was never agreed on.
+
+    Values are canonical text, each in its own side's terms. crm_at: the CRM record's modification time, the
+    latest time at which the field can have changed there. hub_at / hub_by: when our field (or, if not
+    hub_at_is_of_field, our record) was last changed, and by whom: "hub" or the connection whose value was taken.
+    crm_as_hub / hub_as_crm: references translated through the links; unused for other types. decision: what a
+    person decided about exactly these two values.
+    """
+
+    hub_id: UUID
+    crm_id: str
+    hub_version: str
+    field: str
+    hub_now: str | None
+    hub_then: str | None
+    crm_now: str | None
+    crm_then: str | None
+    hub_changed: bool
+    crm_changed: bool
+    agreed: bool
+    crm_at: datetime | None = None
+    crm_as_hub: str | None = None
+    hub_as_crm: str | None = None
+    hub_at: datetime | None = None
+    hub_by: str | None = None
+    hub_at_is_of_field: bool = False
+    decision: str | None = None
+    decided_by: str | None = None
+
+
+class Kind(StrEnum):
+    TAKE = "take"  # the CRM's value goes into the hub
+    PUSH = "push"  # the hub's value goes to the CRM
+    CONVERGED = "converged"  # both mean the same: only the base moves
+    DISPUTE = "dispute"  # a person decides
+    WAIT = "wait"  # a reference whose target is not linked yet
+    INVALID = "invalid"  # the value that would move cannot be accepted by the other side
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to happen with one difference, and why. `value` is in the terms of the side it goes to (take: the
+    hub's, push: the CRM's); in a dispute it is the CRM's value in the hub's terms, where it has one. `side` is
+    where the value comes from: "crm" for what would be taken, "hub" for what would be pushed.
+    """
+
+    difference: Difference
+    kind: Kind
+    reason: str
+    value: str | None = None
+    suggestion: str = ""
+    invalid: Invalid | None = None
+    side: str = ""
+    by_policy: bool = False  # both sides had changed, and a policy settled it
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What each side's value is in the terms of the other; WAITING for a reference without a link."""
+
+    crm_as_hub: "str | Invalid | Waiting | None"
+    hub_as_crm: "str | Invalid | Waiting | None"
+    hub_plain: str | None  # our value in canonical form, however an application spelled it
+
+
+class Waiting:
+    """The target of a reference is not linked on this connection yet."""
+
+    __slots__ = ()
+
+
+WAITING = Waiting()
+
+
+def decide(  # noqa: PLR0911 - the truth table, one line a row
+    d: Difference, spec: FieldSpec, meaning: Meaning, *, force: bool = False
+) -> Verdict:
+    """The verdict about one field: the whole truth table of the design, in order."""
+    if _same(d, meaning):
+        return Verdict(d, Kind.CONVERGED, "both sides mean the same")
+    if force and spec.direction is not Direction.OUTBOUND:
+        return _take(d, meaning, "force: the CRM's value overwrites")
+    if d.decision == "use_crm":
+        return _take(d, meaning, f"decided by {d.decided_by}")
+    if d.decision == "use_hub":
+        return _push(d, meaning, f"decided by {d.decided_by}")
+    if spec.direction is Direction.INBOUND:
+        return _take(d, meaning, "inbound field: the CRM is the authority")
+    if spec.direction is Direction.OUTBOUND:
+        return _push(d, meaning, "outbound field: the hub is the authority")
+    if d.agreed and not d.hub_changed:
+        return _take(d, meaning, "changed in the CRM")
+    if d.agreed and not d.crm_changed:
+        return _push(d, meaning, "changed in the hub")
+    if not d.agreed and d.crm_now is None:
+        return _push(d, meaning, "first agreement: blank in the CRM")
+    if not d.agreed and d.hub_now is None:
+        return _take(d, meaning, "first agreement: blank in the hub")
+    return _dispute(d, spec, meaning)
+
+
+def _dispute(d: Difference, spec: FieldSpec, meaning: Meaning) -> Verdict:
+    """Both sides changed, differently: the field's policy ends it, or a person."""
+    newer = _newer(d)
+    suggestion = {"crm": "use_crm", "hub": "use_hub"}.get(newer or "", "use_hub")
+    if spec.policy is Policy.HUB_WINS:
+        return replace(_push(d, meaning, "hub_wins"), by_policy=True)
+    if spec.policy is Policy.CRM_WINS:
+        return replace(_take(d, meaning, "crm_wins"), by_policy=True)
+    if spec.policy is Policy.PREFER_CRM_UNLESS_BLANK:
+        chosen = _push if d.crm_now is None else _take
+        return replace(chosen(d, meaning, "prefer_crm_unless_blank"), by_policy=True)
+    if spec.policy is Policy.MOST_RECENT_WINS and newer is not None:
+        evidence = "field time" if d.hub_at_is_of_field else "record time"
+        chosen = _take if newer == "crm" else _push
+        return replace(
+            chosen(d, meaning, f"most_recent_wins (hub {evidence}, CRM record time): {newer} is newer"),
+            by_policy=True,
+        )
+    reason = "manual" if spec.policy is Policy.MANUAL else "most_recent_wins: the times are equal or unknown"
+    value = meaning.crm_as_hub if isinstance(meaning.crm_as_hub, str) else None
+    return Verdict(d, Kind.DISPUTE, reason, value, suggestion)
+
+
+def _newer(d: Difference) -> str | None:
+    if d.hub_at is None or d.crm_at is None or d.hub_at == d.crm_at:
+        return None
+    return "crm" if d.crm_at > d.hub_at else "hub"
+
+
+def _same(d: Difference, meaning: Meaning) -> bool:
+    """Whether the two sides say the same, seen from either one (a lossy picklist makes only one of them true)."""
+    if d.hub_now is None and d.crm_now is None:
+        return True
+    crm, hub = meaning.crm_as_hub, meaning.hub_as_crm
+    if isinstance(crm, str) and crm in (d.hub_now, meaning.hub_plain):
+        return True
+    return isinstance(hub, str) and hub == d.crm_now
+
+
+def _take(d: Difference, meaning: Meaning, reason: str) -> Verdict:
+    return _moved(d, Kind.TAKE, meaning.crm_as_hub, reason)
+
+
+def _push(d: Difference, meaning: Meaning, reason: str) -> Verdict:
+    return _moved(d, Kind.PUSH, meaning.hub_as_crm, reason)
+
+
+def _moved(d: Difference, kind: Kind, value: "str | Invalid | Waiting | None", reason: str) -> Verdict:
+    side = "crm" if kind is Kind.TAKE else "hub"
+    if isinstance(value, Waiting):
+        return Verdict(d, Kind.WAIT, "the referenced record is not linked yet", side=side)
+    if isinstance(value, Invalid):
+        return Verdict(d, Kind.INVALID, reason, invalid=value, side=side)
+    return Verdict(d, kind, reason, value, side=side)
+
+
+def decide_all(
+    stream: StreamSpec, differences: Sequence[Difference], *, force: bool = False, check: bool = True
+) -> Iterator[Verdict]:
+    """Verdicts about many differences; values are normalised column by column, which is what costs time."""
+    by_field: dict[str, list[Difference]] = {}
+    for difference in differences:
+        by_field.setdefault(difference.field, []).append(difference)
+    for spec in stream.fields:
+        column = by_field.get(spec.name, [])
+        for difference, meaning in zip(column, meanings(spec, column, check=check), strict=True):
+            yield decide(difference, spec, meaning, force=force)
+
+
+def meanings(spec: FieldSpec, column: Sequence[Difference], *, check: bool = True) -> Iterable[Meaning]:
+    """What both values of each difference of one field are in the terms of the other side."""
+    if spec.type is FieldType.REFERENCE:
+        return [
+            Meaning(_link(d.crm_now, d.crm_as_hub), _link(d.hub_now, d.hub_as_crm), d.hub_now) for d in column
+        ]
+    ours = [d.hub_now for d in column]
+    plain = to_hub(replace(spec, to_hub=None), ours)
+    return [
+        Meaning(crm, hub, None if isinstance(same, Invalid) else same)
+        for crm, hub, same in zip(
+            to_hub(spec, [d.crm_now for d in column], check=check),
+            to_crm(spec, ours, check=check),
+            plain,
+            strict=True,
+        )
+    ]
+
+
+def _link(value: str | None, translated: str | None) -> str | Waiting | None:
+    return WAITING if value is not None and translated is None else translated

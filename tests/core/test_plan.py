@@ -1,0 +1,104 @@
+"""What a CRM would refuse is known before any call is made."""
+
+import pytest
+
+from crm_sync.connectors.crm import FieldInfo
+from crm_sync.core.errors import ErrorClass
+from crm_sync.core.plan import Refusal, check
+from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec, VendorField
+
+
+def info(name: str, **more: object) -> FieldInfo:
+    facts: dict[str, object] = {"createable": True, "updateable": True, "required": False, **more}
+    return FieldInfo(name, name, "string", **facts)  # type: ignore[arg-type]
+
+
+STREAM = StreamSpec(
+    "acme", "memory", "contact", "Contact",
+    (
+        FieldSpec("name", VendorField("Name", FieldType.STRING)),
+        FieldSpec("email", VendorField("Email", FieldType.EMAIL), required=True),
+        FieldSpec("stage", VendorField("Stage", FieldType.PICKLIST)),
+        FieldSpec("tags", VendorField("Tags", FieldType.MULTIPICKLIST)),
+        FieldSpec("company", VendorField("AccountId", FieldType.REFERENCE), entity="company"),
+        FieldSpec("firm", VendorField("association:companies", FieldType.REFERENCE, association="companies"), entity="company"),
+    ),
+    constants={"Source": "hub"},
+)  # fmt: skip
+
+DESCRIBED = {
+    f.name: f
+    for f in (
+        info("Name", required=True, max_length=5),
+        info("Email"),
+        info("Stage", options=("New", "Won")),
+        info("Tags", options=("a", "b")),
+        info("AccountId", max_length=2),
+        info("Source", required=True),
+    )
+}
+GOOD = {"name": "Lee", "email": "lee@x.example"}
+
+
+def refused(kind: str, values: dict[str, str | None], **changed: FieldInfo) -> Refusal:
+    found = check(STREAM, kind, values, {**DESCRIBED, **changed})
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("values", [
+    GOOD, {**GOOD, "stage": "Won"}, {**GOOD, "tags": "a;b"}, {**GOOD, "company": "longer than two"},
+    {**GOOD, "firm": "an association is not described"},
+])  # fmt: skip
+def test_what_the_crm_takes_is_let_through(values: dict[str, str | None]) -> None:
+    assert check(STREAM, "create", values, DESCRIBED) is None
+    assert check(STREAM, "update", values, DESCRIBED) is None
+
+
+@pytest.mark.parametrize(("values", "field", "code"), [
+    ({**GOOD, "name": "x" * 6}, "name", "STRING_TOO_LONG"),
+    ({**GOOD, "stage": "Strange"}, "stage", "INVALID_OPTION"),
+    ({**GOOD, "tags": "a;c"}, "tags", "INVALID_OPTION"),
+    ({**GOOD, "name": None}, "name", "REQUIRED_FIELD_MISSING"),
+])  # fmt: skip
+def test_what_it_would_refuse_is_found_with_its_reason(
+    values: dict[str, str | None], field: str, code: str
+) -> None:
+    for kind in ("create", "update"):
+        found = refused(kind, values)
+        assert (found.field, found.error.code, found.error.error_class) == (
+            field,
+            code,
+            ErrorClass.VALIDATION,
+        )
+
+
+def test_the_reason_never_holds_the_value() -> None:
+    assert "secret" not in refused("update", {"name": "secretary"}).error.message
+    assert "Odd one" not in refused("update", {"stage": "Odd one"}).error.message
+
+
+def test_a_field_that_is_not_there_or_may_not_be_written_freezes_only_itself() -> None:
+    hidden = {name: f for name, f in DESCRIBED.items() if name != "Stage"}
+    found = check(STREAM, "update", {"stage": "Won"}, hidden)
+    assert found is not None
+    assert (found.field, found.error.code, found.error.error_class) == (
+        "stage",
+        "FIELD_MISSING",
+        ErrorClass.PERMISSION,
+    )
+    fixed = info("Stage", updateable=False, options=("New", "Won"))
+    assert refused("update", {"stage": "Won"}, Stage=fixed).error.code == "FIELD_READ_ONLY"
+    assert check(STREAM, "create", {**GOOD, "stage": "Won"}, {**DESCRIBED, "Stage": fixed}) is None
+
+
+def test_a_create_needs_what_the_crm_requires_a_constant_will_do() -> None:
+    assert refused("create", {"email": "lee@x.example"}).field == "name"
+    assert refused("create", GOOD, Other=info("Other", required=True)).field == ""
+    assert check(STREAM, "update", {"email": "lee@x.example"}, DESCRIBED) is None
+
+
+def test_the_mapping_can_require_more_than_the_crm() -> None:
+    assert refused("create", {"name": "Lee"}).error.code == "REQUIRED_BY_MAPPING"
+    assert refused("update", {"email": None}).error.code == "REQUIRED_BY_MAPPING"
+    assert check(STREAM, "update", {"name": "Lee"}, DESCRIBED) is None
