@@ -1,0 +1,90 @@
+"""Change capture on the hub tables: which records changed, which fields, when and by whom.
+
+The triggers run once per statement over transition tables, so an application's UPDATE of one row pays for one
+function call and one upsert per stream, and an UPDATE of 10^5 rows for one set-based statement each. A merge of
+ours names itself with the setting `crm_sync.actor` (the connection whose values it applies): it then writes the
+provenance itself, with the CRM's times, and its own stream is not marked.
+"""
+
+from psycopg import sql
+
+from crm_sync.hub.sql import hub_table, ident
+
+_BODY = """
+create or replace function {function}() returns trigger language plpgsql as $capture$
+declare actor text := coalesce(nullif(current_setting('crm_sync.actor', true), ''), 'hub');
+begin
+  if tg_op = 'DELETE' then
+    insert into sync.tombstone (entity, hub_id, deleted_by) select {entity}, o.id, actor from old_rows o
+      on conflict (entity, hub_id) do update set deleted_at = excluded.deleted_at, deleted_by = excluded.deleted_by;
+    insert into sync.dirty (connection, entity, side, record_id)
+      select s.connection, {entity}, 'hub', o.id::text from old_rows o cross join sync.stream s
+      where s.entity = {entity} and s.connection <> actor order by 1, 4
+      on conflict (connection, entity, side, record_id)
+        do update set version = excluded.version, marked_at = excluded.marked_at;
+    return null;
+  end if;
+  if tg_op = 'INSERT' then
+    if actor = 'hub' then
+      insert into sync.provenance (entity, hub_id, field, changed_at, changed_by)
+        select {entity}, n.id, '*', now(), actor from new_rows n
+        on conflict (entity, hub_id, field) do update set changed_at = excluded.changed_at, changed_by = excluded.changed_by;
+    end if;
+    insert into sync.dirty (connection, entity, side, record_id)
+      select s.connection, {entity}, 'hub', n.id::text from new_rows n cross join sync.stream s
+      where s.entity = {entity} and s.connection <> actor order by 1, 4
+      on conflict (connection, entity, side, record_id)
+        do update set version = excluded.version, marked_at = excluded.marked_at;
+    return null;
+  end if;
+  if actor = 'hub' then
+    insert into sync.provenance (entity, hub_id, field, changed_at, changed_by)
+      select {entity}, n.id, c.field, now(), actor
+      from new_rows n join old_rows o on o.id = n.id
+      cross join lateral (values {compared}) as c (field, changed)
+      where c.changed order by 2, 3
+      on conflict (entity, hub_id, field) do update set changed_at = excluded.changed_at, changed_by = excluded.changed_by;
+  end if;
+  insert into sync.dirty (connection, entity, side, record_id)
+    select s.connection, {entity}, 'hub', n.id::text
+    from new_rows n join old_rows o on o.id = n.id cross join sync.stream s
+    where s.entity = {entity} and s.connection <> actor and ({new_row}) is distinct from ({old_row}) order by 1, 4
+    on conflict (connection, entity, side, record_id)
+      do update set version = excluded.version, marked_at = excluded.marked_at;
+  return null;
+end $capture$;
+
+create or replace function {stamp}() returns trigger language plpgsql as $stamp$
+begin
+  if new.id <> old.id then
+    raise exception 'the id of a hub record cannot be changed: insert a new record instead (hub.%, id %)', tg_table_name, old.id;
+  end if;
+  new.updated_at := now();
+  return new;
+end $stamp$;
+
+create or replace trigger crm_sync_stamp before update on {table} for each row execute function {stamp}();
+create or replace trigger crm_sync_insert after insert on {table}
+  referencing new table as new_rows for each statement execute function {function}();
+create or replace trigger crm_sync_update after update on {table}
+  referencing new table as new_rows old table as old_rows for each statement execute function {function}();
+create or replace trigger crm_sync_delete after delete on {table}
+  referencing old table as old_rows for each statement execute function {function}();
+"""
+
+
+def capture_trigger(entity: str, fields: tuple[str, ...]) -> sql.Composed:
+    """DDL of the triggers of `hub.<entity>` that watch `fields`; replaces what is there."""
+    compared = sql.SQL(", ").join(
+        sql.SQL("({}, {} is distinct from {})").format(sql.Literal(f), ident("n", f), ident("o", f))
+        for f in fields
+    )
+    return sql.SQL(_BODY).format(
+        function=ident("sync", f"capture_{entity}"),
+        stamp=ident("sync", f"stamp_{entity}"),
+        table=hub_table(entity),
+        entity=sql.Literal(entity),
+        compared=compared,
+        new_row=sql.SQL(", ").join(ident("n", f) for f in ("id", *fields)),
+        old_row=sql.SQL(", ").join(ident("o", f) for f in ("id", *fields)),
+    )

@@ -1,0 +1,122 @@
+"""The differences: one view per stream that lists each field whose now differs from its then.
+
+The view is SQL a person can read and query. `read` fetches the differences of given records together with what
+is needed to decide them: who changed our side and when, and a person's decision if there is one.
+"""
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from psycopg import Connection, sql
+from psycopg.rows import class_row
+
+from crm_sync.core.decide import Difference
+from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
+from crm_sync.hub.sql import (
+    base_of,
+    base_table,
+    differences_view,
+    hub_now,
+    hub_table,
+    ident,
+    mirror_table,
+    to_text,
+)
+
+
+def _row(spec: FieldSpec) -> sql.Composed:
+    """One line of the view's VALUES: the four values of a field as text, and what changed."""
+    now = hub_now(spec)
+    then = ident("b", f"{spec.name}_hub")
+    crm, crm_then = ident("m", spec.name), ident("b", f"{spec.name}_crm")
+    return sql.SQL("({}, {}, {}, {}, {}, {} is distinct from {}, {} is distinct from {}, {})").format(
+        sql.Literal(spec.name),
+        to_text(spec, now),
+        to_text(spec, then),
+        crm,
+        crm_then,
+        now,
+        then,
+        crm,
+        crm_then,
+        ident("b", f"{spec.name}_agreed"),
+    )
+
+
+def create_view(stream: StreamSpec) -> sql.Composed:
+    """DDL of `<connection>.<entity>_differences`."""
+    return sql.SQL(
+        "create or replace view {view} as\n"
+        "select b.hub_id, b.crm_id, h.xmin::text as hub_version, m.modified_at as crm_at, d.*\n"
+        "from {base} b join {hub} h on h.id = b.hub_id join {mirror} m on m.crm_id = b.crm_id and not m.deleted\n"
+        "cross join lateral (values\n{rows}\n"
+        ") as d (field, hub_now, hub_then, crm_now, crm_then, hub_changed, crm_changed, agreed)\n"
+        "where d.hub_changed or d.crm_changed or not d.agreed"
+    ).format(
+        view=differences_view(stream),
+        base=base_table(stream),
+        hub=hub_table(stream.entity),
+        mirror=mirror_table(stream),
+        rows=sql.SQL(",\n").join(_row(spec) for spec in stream.fields),
+    )
+
+
+def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[Difference]:
+    """Differences of these records, ordered by record; references translated through the links.
+
+    A reference whose target is not linked on this connection has no translation: it waits.
+    """
+    references = [
+        spec for spec in stream.fields if spec.type is FieldType.REFERENCE and spec.entity is not None
+    ]
+    to_hub = _translated(stream, references, "crm_id", "crm_now", "hub_id::text")
+    to_crm = _translated(stream, references, "hub_id", "hub_now::uuid", "crm_id")
+    query = sql.SQL(
+        "select d.hub_id, d.crm_id, d.hub_version, d.field, d.hub_now, d.hub_then, d.crm_now, d.crm_then,"
+        " d.hub_changed, d.crm_changed, d.agreed, d.crm_at, {to_hub} as crm_as_hub, {to_crm} as hub_as_crm,"
+        " coalesce(p.changed_at, r.changed_at) as hub_at, coalesce(p.changed_by, r.changed_by) as hub_by,"
+        " (p.changed_at is not null) as hub_at_is_of_field, c.decision, c.decided_by"
+        " from {view} d"
+        " left join sync.provenance p on p.entity = {entity} and p.hub_id = d.hub_id and p.field = d.field"
+        " left join sync.provenance r on r.entity = {entity} and r.hub_id = d.hub_id and r.field = '*'"
+        " left join review.conflict c on c.connection = {connection} and c.entity = {entity} and c.hub_id = d.hub_id"
+        " and c.field = d.field and c.status = 'decided'"
+        " and c.hub_value is not distinct from d.hub_now and c.crm_value is not distinct from d.crm_now"
+        " where d.hub_id = any(%s) order by d.hub_id"
+    ).format(
+        to_hub=to_hub,
+        to_crm=to_crm,
+        view=differences_view(stream),
+        entity=sql.Literal(stream.entity),
+        connection=sql.Literal(stream.connection),
+    )
+    with conn.cursor(row_factory=class_row(Difference)) as cursor:
+        return cursor.execute(query, [list(hub_ids)]).fetchall()
+
+
+def still(conn: Connection, stream: StreamSpec, hub_ids: Iterable[UUID]) -> set[UUID]:
+    """Those of these records that differ now."""
+    rows = conn.execute(
+        sql.SQL("select distinct hub_id from {} where hub_id = any(%s)").format(differences_view(stream)),
+        [list(hub_ids)],
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+def _translated(
+    stream: StreamSpec, references: Sequence[FieldSpec], key: str, column: str, value: str
+) -> sql.Composable:
+    """Expression: a reference on the other side's terms, looked up through the links of its entity."""
+    if not references:
+        return sql.SQL("null::text")
+    cases = sql.SQL(" ").join(
+        sql.SQL("when {field} then (select {value} from {base} l where l.{key} = d.{column})").format(
+            field=sql.Literal(spec.name),
+            value=sql.SQL("l." + value),
+            base=base_of(stream, spec.entity or ""),
+            key=sql.SQL(key),
+            column=sql.SQL(column),
+        )
+        for spec in references
+    )
+    return sql.SQL("case d.field {} end").format(cases)

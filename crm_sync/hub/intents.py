@@ -1,0 +1,65 @@
+"""Intents: writes to a CRM that left, or were about to, and whose answer is not known yet.
+
+An intent with its payload is committed before the call. When the answer comes, base, mirror and journal move and
+the intent goes, in one transaction. An intent that is still there when outbound starts is settled by looking.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from crm_sync.core.spec import StreamSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One write. By our field names: sent (in the CRM's terms), hub_values (what they mean in the hub, as read when
+    deciding), old_values (the CRM's values as last seen), reasons (why each is written)."""
+
+    hub_id: UUID
+    crm_id: str | None
+    kind: str
+    sent: Mapping[str, str | None]
+    hub_values: Mapping[str, str | None]
+    old_values: Mapping[str, str | None] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+def note(conn: Connection, stream: StreamSpec, intents: Iterable[Intent], run_id: str | None) -> None:
+    """Write the intents down; the caller commits before anything is sent."""
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            "insert into sync.intent (connection, entity, hub_id, crm_id, kind, sent, hub_values, old_values, reasons, run_id)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict (connection, entity, hub_id) do update"
+            " set crm_id = excluded.crm_id, kind = excluded.kind, sent = excluded.sent, hub_values = excluded.hub_values,"
+            " old_values = excluded.old_values, reasons = excluded.reasons, run_id = excluded.run_id,"
+            " created_at = clock_timestamp()",
+            [
+                (stream.connection, stream.entity, i.hub_id, i.crm_id, i.kind, Jsonb(dict(i.sent)), Jsonb(dict(i.hub_values)),
+                 Jsonb(dict(i.old_values)), Jsonb(dict(i.reasons)), run_id)
+                for i in intents
+            ],
+        )  # fmt: skip
+
+
+def pending(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID] | None = None) -> list[Intent]:
+    """Intents without an answer (about these records, if given), oldest first."""
+    ids = None if hub_ids is None else list(hub_ids)
+    with conn.cursor(row_factory=class_row(Intent)) as cursor:
+        return cursor.execute(
+            "select hub_id, crm_id, kind, sent, hub_values, old_values, reasons from sync.intent"
+            " where connection = %s and entity = %s and (%s::uuid[] is null or hub_id = any(%s)) order by id",
+            [stream.connection, stream.entity, ids, ids],
+        ).fetchall()
+
+
+def forget(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> None:
+    """The answer is known (or it is certain that nothing was written)."""
+    conn.execute(
+        "delete from sync.intent where connection = %s and entity = %s and hub_id = any(%s)",
+        [stream.connection, stream.entity, list(hub_ids)],
+    )

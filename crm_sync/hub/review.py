@@ -1,0 +1,172 @@
+"""The review table: disputes that no policy may decide, and what people decided about them.
+
+A conflict row holds the two values it is about. If a side changes again, the row is brought up to date (and a
+decision about the old values no longer counts); if the dispute is gone, the row is closed as superseded.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from psycopg import Connection, sql
+from psycopg.rows import class_row
+
+from crm_sync.core.decide import Verdict
+from crm_sync.core.spec import StreamSpec
+
+Decision = Literal["use_hub", "use_crm", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """One row of `review.conflict`; values are text in each side's own terms, times UTC."""
+
+    id: int
+    connection: str
+    entity: str
+    hub_id: UUID
+    crm_id: str
+    field: str
+    hub_value: str | None
+    crm_value: str | None
+    crm_value_as_hub: str | None
+    hub_changed_at: datetime | None
+    hub_changed_by: str | None
+    crm_changed_at: datetime | None
+    suggestion: str
+    reason: str
+    status: str
+    decision: str | None
+    decided_by: str | None
+    opened_at: datetime
+
+
+_COLUMNS = sql.SQL(
+    "id, connection, entity, hub_id, crm_id, field, hub_value, crm_value, crm_value_as_hub, hub_changed_at,"
+    " hub_changed_by, crm_changed_at, suggestion, reason, status, decision, decided_by, opened_at"
+)
+
+
+def record(conn: Connection, stream: StreamSpec, disputes: Iterable[Verdict], run_id: str | None) -> None:
+    """Open a conflict for each dispute, or bring the one that is there up to date. A skipped conflict stays
+    skipped, and a decision stays made, as long as neither value changed."""
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            "insert into review.conflict as c (connection, entity, hub_id, crm_id, field, hub_value, crm_value,"
+            " crm_value_as_hub, hub_then, crm_then, hub_changed_at, hub_changed_by, crm_changed_at, suggestion, reason, run_id)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+            " on conflict (connection, entity, hub_id, field) where status in ('open', 'decided', 'skipped')"
+            " do update set crm_id = excluded.crm_id, hub_value = excluded.hub_value, crm_value = excluded.crm_value,"
+            " crm_value_as_hub = excluded.crm_value_as_hub, hub_then = excluded.hub_then, crm_then = excluded.crm_then,"
+            " hub_changed_at = excluded.hub_changed_at, hub_changed_by = excluded.hub_changed_by,"
+            " crm_changed_at = excluded.crm_changed_at, suggestion = excluded.suggestion, reason = excluded.reason,"
+            " run_id = excluded.run_id, status = 'open', decision = null, decided_by = null, decided_at = null"
+            " where (c.hub_value, c.crm_value) is distinct from (excluded.hub_value, excluded.crm_value)",
+            [
+                (stream.connection, stream.entity, d.hub_id, d.crm_id, d.field, d.hub_now, d.crm_now, v.value,
+                 d.hub_then, d.crm_then, d.hub_at, d.hub_by, d.crm_at, v.suggestion, v.reason, run_id)
+                for v in disputes
+                for d in (v.difference,)
+            ],
+        )  # fmt: skip
+
+
+def recorded(
+    conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]
+) -> dict[tuple[UUID, str], tuple[str | None, str | None]]:
+    """Conflicts of these records that wait (open or skipped): (hub id, field) → (hub value, CRM value)."""
+    rows = conn.execute(
+        "select hub_id, field, hub_value, crm_value from review.conflict where connection = %s and entity = %s"
+        " and hub_id = any(%s) and status in ('open', 'skipped')",
+        [stream.connection, stream.entity, list(hub_ids)],
+    ).fetchall()
+    return {(hub_id, field): (hub, crm) for hub_id, field, hub, crm in rows}
+
+
+def close(
+    conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID], still: Iterable[tuple[UUID, str]]
+) -> None:
+    """Close the conflicts of these records that are not disputes any more: applied if decided, else superseded."""
+    keys = list(still)
+    conn.execute(
+        "update review.conflict set status = case when status = 'decided' then 'applied' else 'superseded' end"
+        " where connection = %s and entity = %s and hub_id = any(%s) and status in ('open', 'decided', 'skipped')"
+        " and (hub_id, field) not in (select * from unnest(%s::uuid[], %s::text[]))",
+        [stream.connection, stream.entity, list(hub_ids), [k[0] for k in keys], [k[1] for k in keys]],
+    )
+
+
+def close_fields(conn: Connection, stream: StreamSpec, keys: Sequence[tuple[UUID, str]]) -> None:
+    """Close the conflicts about these fields, which now agree: applied if decided, else superseded."""
+    conn.execute(
+        "update review.conflict c set status = case when status = 'decided' then 'applied' else 'superseded' end"
+        " from unnest(%s::uuid[], %s::text[]) as k (hub_id, field) where c.connection = %s and c.entity = %s"
+        " and c.hub_id = k.hub_id and c.field = k.field and c.status in ('open', 'decided', 'skipped')",
+        [[k[0] for k in keys], [k[1] for k in keys], stream.connection, stream.entity],
+    )
+
+
+def find(
+    conn: Connection,
+    *,
+    entity: str | None = None,
+    connection: str | None = None,
+    field: str | None = None,
+    ids: Sequence[int] | None = None,
+    status: str = "open",
+    limit: int | None = None,
+) -> list[Conflict]:
+    """Conflicts that match every given condition, oldest first."""
+    query = sql.SQL(
+        "select {} from review.conflict where status = %(status)s"
+        " and (%(entity)s::text is null or entity = %(entity)s)"
+        " and (%(connection)s::text is null or connection = %(connection)s)"
+        " and (%(field)s::text is null or field = %(field)s)"
+        " and (%(ids)s::bigint[] is null or id = any(%(ids)s)) order by id limit %(limit)s"
+    ).format(_COLUMNS)
+    with conn.cursor(row_factory=class_row(Conflict)) as cursor:
+        return cursor.execute(
+            query,
+            {
+                "status": status,
+                "entity": entity,
+                "connection": connection,
+                "field": field,
+                "ids": None if ids is None else list(ids),
+                "limit": limit,
+            },
+        ).fetchall()
+
+
+def count(conn: Connection, entity: str, status: str = "open") -> int:
+    row = conn.execute(
+        "select count(*) from review.conflict where entity = %s and status = %s", [entity, status]
+    ).fetchone()
+    return row[0] if row else 0
+
+
+def decide(conn: Connection, conflicts: Sequence[Conflict], decision: Decision, person: str) -> None:
+    """Note the decision about these open conflicts and mark their records dirty; applying it is the hub step's
+    and the outbound step's work, which look at the decision as at every other fact."""
+    ids = [c.id for c in conflicts]
+    if decision == "skip":
+        conn.execute(
+            "update review.conflict set status = 'skipped', decided_by = %s, decided_at = clock_timestamp()"
+            " where id = any(%s) and status = 'open'",
+            [person, ids],
+        )
+        return
+    conn.execute(
+        "update review.conflict set status = 'decided', decision = %s, decided_by = %s, decided_at = clock_timestamp()"
+        " where id = any(%s) and status = 'open'",
+        [decision, person, ids],
+    )
+    conn.execute(
+        "insert into sync.dirty (connection, entity, side, record_id)"
+        " select distinct connection, entity, 'hub', hub_id::text from review.conflict where id = any(%s) order by 1, 2, 4"
+        " on conflict (connection, entity, side, record_id)"
+        " do update set version = excluded.version, marked_at = excluded.marked_at",
+        [ids],
+    )

@@ -1,0 +1,138 @@
+"""How our fields look in Postgres: types, and the expressions that turn columns into text and back.
+
+Every value crosses between Postgres and Python as canonical text or null (`core/normalise.py` says what is
+canonical); this module is the one place that knows how a typed column becomes that text and how text becomes a
+typed column. Identifiers always pass through `psycopg.sql.Identifier`; values are always bound.
+"""
+
+from collections.abc import Callable
+
+from psycopg import sql
+
+from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec, template_fields
+
+HUB_TYPES: dict[FieldType, str] = {
+    FieldType.STRING: "text",
+    FieldType.EMAIL: "text",
+    FieldType.PHONE: "text",
+    FieldType.URL: "text",
+    FieldType.PICKLIST: "text",
+    FieldType.ID: "text",
+    FieldType.DATE: "date",
+    FieldType.DATETIME: "timestamptz",
+    FieldType.NUMBER: "numeric",
+    FieldType.BOOLEAN: "boolean",
+    FieldType.MULTIPICKLIST: "text[]",
+    FieldType.JSON: "jsonb",
+    FieldType.REFERENCE: "uuid",
+}
+
+_TO_TEXT: dict[FieldType, str] = {
+    FieldType.DATE: "to_char({0}, 'YYYY-MM-DD')",
+    FieldType.DATETIME: "to_char({0} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')",
+    FieldType.NUMBER: "trim_scale({0})::text",
+    FieldType.BOOLEAN: "{0}::text",
+    FieldType.MULTIPICKLIST: "sync.canon_multi({0})",
+    FieldType.JSON: "{0}::text",
+    FieldType.REFERENCE: "{0}::text",
+}
+
+_FROM_TEXT: dict[FieldType, str] = {
+    FieldType.MULTIPICKLIST: "string_to_array({0}, ';')",
+}
+
+_CANON_CRM: dict[FieldType, str] = {
+    FieldType.NUMBER: "sync.canon_number({0})",
+    FieldType.DATETIME: "sync.canon_datetime({0})",
+    FieldType.BOOLEAN: "lower({0})",
+    FieldType.MULTIPICKLIST: "sync.canon_multi(string_to_array({0}, ';'))",
+}
+
+
+def ident(*parts: str) -> sql.Identifier:
+    """A quoted, possibly qualified name."""
+    return sql.Identifier(*parts)
+
+
+def hub_table(entity: str) -> sql.Identifier:
+    return ident("hub", entity)
+
+
+def mirror_table(stream: StreamSpec) -> sql.Identifier:
+    return ident(stream.connection, stream.entity)
+
+
+def base_table(stream: StreamSpec) -> sql.Identifier:
+    return ident(stream.connection, f"{stream.entity}_base")
+
+
+def base_of(stream: StreamSpec, entity: str) -> sql.Identifier:
+    """The base (and so the links) of another entity of the same connection."""
+    return ident(stream.connection, f"{entity}_base")
+
+
+def differences_view(stream: StreamSpec) -> sql.Identifier:
+    return ident(stream.connection, f"{stream.entity}_differences")
+
+
+def hub_type(spec: FieldSpec) -> sql.SQL:
+    """Postgres type of the hub column (and of the hub half of the base)."""
+    return sql.SQL(HUB_TYPES[FieldType.STRING if spec.computed else spec.type])
+
+
+def to_text(spec: FieldSpec, column: sql.Composable) -> sql.Composable:
+    """Expression: a hub column as canonical text."""
+    if spec.computed is not None:
+        return column
+    template = _TO_TEXT.get(spec.type, "{0}")
+    return sql.SQL(template).format(column)
+
+
+def from_text(spec: FieldSpec, text: sql.Composable) -> sql.Composable:
+    """Expression: canonical text as a value of the hub column's type; fails in Postgres on bad text."""
+    template = _FROM_TEXT.get(spec.type)
+    if template is not None:
+        return sql.SQL(template).format(text)
+    return sql.SQL("{}::{}").format(text, hub_type(spec))
+
+
+_MATCH_TEXT = {
+    FieldType.DATE: "sync.date_text({0})",
+    FieldType.DATETIME: "sync.datetime_text({0})",
+    FieldType.NUMBER: "trim_scale({0})::text",
+}
+
+
+def match_key(spec: FieldSpec, column: sql.Composable, *, typed: bool) -> sql.Composed:
+    """Expression: the key by which records are matched, of a hub column (`typed`: usable in an index) or of
+    canonical text."""
+    text = sql.SQL(_MATCH_TEXT.get(spec.type, "{0}::text") if typed else "{0}").format(column)
+    return sql.SQL("sync.match_key({}, {})").format(sql.Literal(str(spec.type)), text)
+
+
+def canonical_crm(field_type: FieldType, text: sql.Composable) -> sql.Composable:
+    """Expression: a CRM's text in the one spelling we keep in the mirror; what cannot be read stays as it is."""
+    value = sql.SQL("nullif({}, '')").format(text)
+    template = _CANON_CRM.get(field_type)
+    return value if template is None else sql.SQL(template).format(value)
+
+
+def hub_now(spec: FieldSpec, alias: str = "h") -> sql.Composable:
+    """Expression: what our side says now, in the hub column's type; a computed field is rendered here."""
+    if spec.computed is None:
+        return ident(alias, spec.name)
+    return render(spec.computed, lambda name: sql.SQL("{}::text").format(ident(alias, name)))
+
+
+def render(template: str, column: Callable[[str], sql.Composable]) -> sql.Composable:
+    """Expression: a template rendered as `core.normalise.render` does: null is nothing, blanks collapse."""
+    names = template_fields(template)
+    parts: list[sql.Composable] = []
+    rest = template
+    for name in names:
+        before, _, rest = rest.partition("{" + name + "}")
+        parts += [sql.Literal(before), column(name)]
+    parts.append(sql.Literal(rest))
+    return sql.SQL("nullif(btrim(regexp_replace(concat({}), '\\s+', ' ', 'g')), '')").format(
+        sql.SQL(", ").join(parts)
+    )

@@ -1,0 +1,184 @@
+"""The tables that follow from the connection files: hub, mirror, base; their triggers and views.
+
+They are created when missing and altered additively when the mapping grows: columns are added, nothing is ever
+dropped or retyped. Our own tables, which do not depend on the mapping, are in `migrations/`.
+"""
+
+from psycopg import Connection, sql
+
+from crm_sync.core.errors import ConfigError, Problem
+from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec, System
+from crm_sync.hub.capture import capture_trigger
+from crm_sync.hub.differences import create_view
+from crm_sync.hub.sql import HUB_TYPES, base_table, hub_table, hub_type, ident, match_key, mirror_table
+
+_LOCK = 0x63726D74  # one process shapes the tables, the others wait
+
+
+def ensure(conn: Connection, system: System) -> None:
+    """Make the database fit `system`, in one transaction.
+
+    Raises ConfigError if a column exists with another type than the mapping now asks for.
+    """
+    with conn.transaction():
+        conn.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+        conn.execute("set local client_min_messages = warning")
+        for entity in system.entities:
+            _hub(conn, system, entity)
+        for stream in system.streams:
+            conn.execute(sql.SQL("create schema if not exists {}").format(ident(stream.connection)))
+            _mirror(conn, stream)
+            _base(conn, stream)
+        for entity in system.entities:
+            conn.execute(capture_trigger(entity, tuple(system.hub_fields(entity))))
+        for stream in system.streams:
+            conn.execute(create_view(stream))
+        _register(conn, system)
+
+
+def _hub(conn: Connection, system: System, entity: str) -> None:
+    table = hub_table(entity)
+    conn.execute(
+        sql.SQL(
+            "create table if not exists {} (id uuid primary key default gen_random_uuid(),"
+            " created_at timestamptz not null default now(), updated_at timestamptz not null default now())"
+        ).format(table)
+    )
+    fields = system.hub_fields(entity)
+    existing = _columns(conn, "hub", entity)
+    for spec in fields.values():
+        if spec.name in existing:
+            _check_type(system, entity, spec, existing[spec.name])
+        else:
+            _add(conn, table, spec.name, hub_type(spec))
+            if spec.type is FieldType.REFERENCE and spec.entity is not None:
+                _reference(conn, table, entity, spec.name, spec.entity)
+    for name in sorted(
+        {name for stream in system.of_entity(entity) for rule in stream.match for name in rule}
+    ):
+        conn.execute(
+            sql.SQL("create index if not exists {} on {} ({})").format(
+                ident(f"{entity}_match_{name}"), table, match_key(fields[name], ident(name), typed=True)
+            )
+        )
+
+
+def _reference(conn: Connection, table: sql.Identifier, entity: str, column: str, target: str) -> None:
+    """A foreign key that lets go when the target is deleted, and the index that makes this cheap."""
+    conn.execute(
+        sql.SQL("alter table {} add foreign key ({}) references {} (id) on delete set null").format(
+            table, ident(column), hub_table(target)
+        )
+    )
+    conn.execute(
+        sql.SQL("create index if not exists {} on {} ({})").format(
+            ident(f"{entity}_{column}"), table, ident(column)
+        )
+    )
+
+
+def _mirror(conn: Connection, stream: StreamSpec) -> None:
+    table = mirror_table(stream)
+    conn.execute(
+        sql.SQL(
+            "create table if not exists {} (crm_id text primary key, modified_at timestamptz,"
+            " deleted boolean not null default false, merged_into text, hub_id text,"
+            " seen_at timestamptz not null default clock_timestamp())"
+        ).format(table)
+    )
+    existing = _columns(conn, stream.connection, stream.entity)
+    for spec in stream.fields:
+        if spec.name not in existing:
+            _add(conn, table, spec.name, sql.SQL("text"))
+    for name in sorted({name for rule in stream.match for name in rule}):
+        if stream.field(name).type is not FieldType.REFERENCE:  # matched by its hub id, which is not here
+            conn.execute(
+                sql.SQL("create index if not exists {} on {} ({})").format(
+                    ident(f"{stream.entity}_match_{name}"),
+                    table,
+                    match_key(stream.field(name), ident(name), typed=False),
+                )
+            )
+
+
+def _base(conn: Connection, stream: StreamSpec) -> None:
+    table = base_table(stream)
+    conn.execute(
+        sql.SQL(
+            "create table if not exists {} (hub_id uuid primary key, crm_id text not null unique,"
+            " linked_at timestamptz not null default clock_timestamp(), linked_by text not null)"
+        ).format(table)
+    )
+    existing = _columns(conn, stream.connection, f"{stream.entity}_base")
+    for spec in stream.fields:
+        if f"{spec.name}_hub" not in existing:
+            _add(conn, table, f"{spec.name}_hub", hub_type(spec))
+            _add(conn, table, f"{spec.name}_crm", sql.SQL("text"))
+            _add(conn, table, f"{spec.name}_agreed", sql.SQL("boolean not null default false"))
+
+
+def _add(conn: Connection, table: sql.Identifier, column: str, column_type: sql.SQL) -> None:
+    conn.execute(sql.SQL("alter table {} add column {} {}").format(table, ident(column), column_type))
+
+
+def _columns(conn: Connection, schema: str, table: str) -> dict[str, str]:
+    rows = conn.execute(
+        "select a.attname, format_type(a.atttypid, null) from pg_attribute a where a.attrelid = to_regclass(%s)"
+        " and a.attnum > 0 and not a.attisdropped",
+        [sql.Identifier(schema, table).as_string(conn)],
+    ).fetchall()
+    return dict(rows)
+
+
+_SAME_TYPES = {"timestamptz": "timestamp with time zone"}
+_COMPATIBLE = {
+    "text": {"character varying", "character", "citext"},
+    "numeric": {"integer", "bigint", "smallint", "double precision", "real"},
+}
+"""Column types that a user may have chosen for a hub table that existed before us, and that hold our values."""
+
+
+def _check_type(system: System, entity: str, spec: FieldSpec, found: str) -> None:
+    wanted = HUB_TYPES[spec.type]
+    if found in {_SAME_TYPES.get(wanted, wanted), *_COMPATIBLE.get(wanted, set())}:
+        return
+    file = next(c.file for c in system.connections for s in c.streams if s.entity == entity)
+    raise ConfigError(
+        [
+            Problem(
+                file,
+                None,
+                f"entities.{entity}.fields.{spec.name}.type",
+                f"type {spec.type} needs a column of type {wanted}, but hub.{entity}.{spec.name} is {found};"
+                " choose the type that fits the column, or another field name",
+            )
+        ]
+    )
+
+
+def _register(conn: Connection, system: System) -> None:
+    """Tell the change triggers which streams there are; a stream that is gone takes its queue with it."""
+    keys = [(s.connection, s.entity) for s in system.streams]
+    conn.execute(
+        "delete from sync.stream where (connection, entity) not in (select * from unnest(%s::text[], %s::text[]))",
+        [[c for c, _ in keys], [e for _, e in keys]],
+    )
+    for stream in system.streams:
+        new = conn.execute(
+            "insert into sync.stream values (%s, %s, %s, %s, %s) on conflict (connection, entity) do update"
+            " set kind = excluded.kind, object = excluded.object, direction = excluded.direction"
+            " returning (xmax = 0)",
+            [stream.connection, stream.entity, stream.kind, stream.object, stream.direction],
+        ).fetchone()
+        if new is not None and new[0]:
+            _mark_all(conn, stream)
+
+
+def _mark_all(conn: Connection, stream: StreamSpec) -> None:
+    """A new stream has to look at every hub record once."""
+    conn.execute(
+        sql.SQL(
+            "insert into sync.dirty (connection, entity, side, record_id)"
+            " select {}, {}, 'hub', id::text from {} on conflict do nothing"
+        ).format(sql.Literal(stream.connection), sql.Literal(stream.entity), hub_table(stream.entity))
+    )
