@@ -1,0 +1,253 @@
+"""The port: what the rest of the system knows about a CRM.
+
+A connector is a plain class that implements `Crm` and speaks one vendor's protocol. It knows neither Dagster
+nor the database; whatever must survive a crash (job ids, tokens) it hands to the caller through the two small
+protocols at the end. Values cross the port as text or None, named by the vendor's field names, in the CRM's own
+spelling: a boolean is "true" / "false", a datetime "2026-01-02T03:04:05.000Z", a date "2026-01-02", a number a
+plain decimal, a multi-select "A;B" sorted, blank and null both None. Absent is absent: a column that is not in a
+page is not known and changes nothing.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
+
+import pyarrow as pa
+
+from crm_sync.core.errors import RecordError
+from crm_sync.core.spec import Condition, StreamSpec
+
+# System columns of every page, beside the vendor's fields.
+CRM_ID = "crm_id"  # the record's id, in its full form (Salesforce: 18 characters)
+MODIFIED_AT = "modified_at"  # the vendor's modification time, text, UTC, "…T…Z"
+DELETED = "deleted"  # "true" for a record that is deleted or archived, else "false" or None
+MERGED_INTO = "merged_into"  # id of the record that survived a merge, or None
+HUB_ID = "hub_id"  # content of the external id field: our hub id as text, or None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Half-open interval of the vendor's modification time, UTC: start <= t < end; None is unbounded."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CsvPage:
+    """CSV as the vendor sent it, with a header row: bytes pass untouched into COPY. `columns` are the header's
+    names in order; `roles` maps system columns (CRM_ID, ...) to header names. An empty cell is null."""
+
+    columns: tuple[str, ...]
+    roles: Mapping[str, str]
+    chunks: Iterable[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPage:
+    """Records as an Arrow batch, every column a string; system columns under their own names."""
+
+    batch: pa.RecordBatch
+
+
+Page = CsvPage | BatchPage
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """What to read of a stream: the records modified in `window`, oldest first where the vendor can sort.
+
+    limit: at most so many records (None: all). job: state saved by an earlier, interrupted read of the same
+    request, to be resumed (None: start anew)."""
+
+    stream: StreamSpec
+    window: Window = field(default_factory=Window)
+    limit: int | None = None
+    job: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One write. `key` is the hub id and comes back in the result. `values` by vendor field name: only what has
+    to change (update) or everything known (create); None clears. `crm_id` is None for a create."""
+
+    key: str
+    kind: Literal["create", "update", "delete"]
+    crm_id: str | None
+    values: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The CRM's answer for one operation. `returned` holds the fields the vendor sent back, None if it sends
+    nothing (then the caller reads the record back). `modified_at` likewise."""
+
+    key: str
+    ok: bool
+    crm_id: str | None = None
+    created: bool = False
+    error: RecordError | None = None
+    returned: Mapping[str, str | None] | None = None
+    modified_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FieldInfo:
+    """What the vendor's describe says about one field; None where it does not say."""
+
+    name: str
+    label: str
+    vendor_type: str
+    createable: bool
+    updateable: bool
+    required: bool  # a create without it is refused
+    max_length: int | None = None
+    options: tuple[str, ...] | None = None  # allowed values of a restricted picklist
+    scale: int | None = None
+    unique: bool = False
+    calculated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What the vendor's describe says about an object that a token may see: fields by name, record types by
+    developer name (id as value)."""
+
+    name: str
+    fields: Mapping[str, FieldInfo]
+    record_types: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Answer of `check`: whether the connection works, as whom, and what is left of the limits."""
+
+    ok: bool
+    account: str  # organisation or portal id and name
+    user: str
+    detail: Mapping[str, str]  # e.g. {"daily calls left": "14998 of 15000"}
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """One event of a webhook: look at this record. Values in a webhook are never trusted."""
+
+    event_id: str
+    entity_object: str
+    crm_id: str
+    change: Literal["create", "update", "delete", "merge", "restore"]
+    occurred_at: datetime
+
+
+class JobLog(Protocol):
+    """Where a connector notes the vendor's long-running job, so that a restarted run can go on with it."""
+
+    def save(self, state: Mapping[str, Any]) -> None: ...
+
+    def clear(self) -> None: ...
+
+
+class TokenStore(Protocol):
+    """Where OAuth tokens live between processes, encrypted, one row a connection.
+
+    `refresh` holds an exclusive lock on the row while it calls `renew(current)` (single flight across threads and
+    processes) and saves what that returns before anybody sees it. If another process renewed since `stale` (the
+    access token that was refused) was read, `renew` is not called and the newer tokens are returned.
+    """
+
+    def load(self, connection: str) -> Mapping[str, Any] | None: ...
+
+    def refresh(self, connection: str, stale: str | None, renew: "Renew") -> Mapping[str, Any]: ...
+
+
+class Renew(Protocol):
+    def __call__(self, current: Mapping[str, Any] | None) -> Mapping[str, Any]: ...
+
+
+class Crm(ABC):
+    """One account of a CRM. Methods raise `CrmError` when a whole request fails; what concerns one record is
+    said in its `Result`. An instance is used by one thread; `close` ends its HTTP connections."""
+
+    name: str  # of the connection
+    kind: str
+    overlap: timedelta = timedelta(minutes=10)
+    """How far behind the watermark reading starts: the longest time after its stamp that a change may become
+    visible (a transaction that commits late, an index that lags)."""
+    deletions_apart: bool = False
+    """Whether a windowed `changed` leaves deletions out, so that `deleted` has to be asked for them."""
+
+    @property
+    @abstractmethod
+    def calls(self) -> Mapping[str, int]:
+        """Calls made so far by family ("query", "bulk_query", "collections", "search", "batch", ...)."""
+
+    @property
+    @abstractmethod
+    def limits(self) -> Mapping[str, str]:
+        """What the vendor last said about its limits, as text for people."""
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """The vendor's clock (UTC), from the Date header of its answers; asks it once if nothing was heard yet."""
+
+    @abstractmethod
+    def check(self) -> Health:
+        """Whether the credentials work. Refusals are told in the answer, not raised."""
+
+    @abstractmethod
+    def describe(self, object_name: str) -> ObjectInfo:
+        """Fields the token may see; cached for the life of the instance."""
+
+    @abstractmethod
+    def setup(self, streams: Sequence[StreamSpec], *, dry_run: bool) -> list[str]:
+        """Create what we need in the account (the external id fields); returns what was or would be done."""
+
+    @abstractmethod
+    def changed(self, request: ReadRequest, job: JobLog) -> Iterator[Page]:
+        """Records of the stream modified in the window, deleted and merged ones included where the vendor lists
+        them with the others. A record may come twice; the later page holds the newer state."""
+
+    @abstractmethod
+    def deleted(self, stream: StreamSpec, window: Window) -> Iterator[BatchPage]:
+        """Deletions in the window that `changed` does not show: CRM_ID, MODIFIED_AT, DELETED, MERGED_INTO."""
+
+    @abstractmethod
+    def by_ids(self, stream: StreamSpec, crm_ids: Sequence[str]) -> Iterator[BatchPage]:
+        """The records with these ids as they are now, deleted ones included where possible."""
+
+    @abstractmethod
+    def by_hub_ids(self, stream: StreamSpec, hub_ids: Sequence[str]) -> Iterator[BatchPage]:
+        """The records whose external id field holds one of these hub ids; settles creates without an answer."""
+
+    @abstractmethod
+    def write(
+        self,
+        stream: StreamSpec,
+        operations: Sequence[Operation],
+        job: JobLog,
+        *,
+        batch_size: int | None = None,
+    ) -> Iterator[list[Result]]:
+        """Send the operations in the cheapest way; one list of results per answer of the vendor, so that the
+        caller can commit what is known. Every operation gets exactly one result, unless an error is raised: then
+        those without one have an unknown outcome."""
+
+    @abstractmethod
+    def resume_write(
+        self, stream: StreamSpec, operations: Sequence[Operation], state: Mapping[str, Any], job: JobLog
+    ) -> Iterator[list[Result]]:
+        """Collect the results of a job that an earlier process started with these operations (`JobLog.save`)."""
+
+    @abstractmethod
+    def parse_webhook(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> list[Hint]:
+        """Verify a webhook's signature and read its events; CrmError(AUTH) if it is not genuine, CrmError
+        (VALIDATION) if it cannot be read."""
+
+    def matches(self, conditions: Sequence[Condition]) -> None:  # noqa: B027 - most vendors can express all
+        """Raise CrmError(VALIDATION) for a condition that the vendor's query language cannot express."""
+
+    @abstractmethod
+    def close(self) -> None: ...

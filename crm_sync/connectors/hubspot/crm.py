@@ -1,0 +1,297 @@
+"""HubSpot behind the port: contacts, companies, deals, tickets and custom objects of one account.
+
+Here: which part does what, and the options of a connection. Options (all but `auth` may be left out):
+
+    base_url      https://api.hubapi.com
+    api_version   "2026-03" (default), another month, or "v3"
+    search_lag    seconds that search may be behind the truth, default 60: so much earlier, and five minutes, does
+                  each incremental window begin (`overlap`)
+    portal_id     the account's id, else learned by the first `check`: webhooks of other accounts are left out
+    webhook_secret  the app's client secret, default auth.client_secret
+    auth.grant    access_token (private app or service key: auth.access_token)
+                  or refresh_token (OAuth: auth.client_id, auth.client_secret, auth.refresh_token)
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from crm_sync.connectors.build import Options
+from crm_sync.connectors.crm import (
+    BatchPage,
+    Crm,
+    Health,
+    Hint,
+    JobLog,
+    ObjectInfo,
+    Operation,
+    Page,
+    ReadRequest,
+    Result,
+    TokenStore,
+    Window,
+)
+from crm_sync.connectors.http import Transport, TransportSettings
+from crm_sync.connectors.hubspot import filters, webhooks
+from crm_sync.connectors.hubspot.api import Api
+from crm_sync.connectors.hubspot.associations import Associations
+from crm_sync.connectors.hubspot.batch import Writer
+from crm_sync.connectors.hubspot.errors import classify
+from crm_sync.connectors.hubspot.limits import HubSpotLimiter
+from crm_sync.connectors.hubspot.paths import DEFAULT_VERSION, VERSION, Paths, plural
+from crm_sync.connectors.hubspot.pipelines import Pipelines, properties_of
+from crm_sync.connectors.hubspot.properties import Properties
+from crm_sync.connectors.hubspot.reading import GATHER, Reader, limited
+from crm_sync.connectors.hubspot.rows import Shape, shape
+from crm_sync.connectors.oauth import BearerAuth, Grant, RefreshTokenGrant, StaticToken, TokenEndpoint
+from crm_sync.core.errors import CrmError, ErrorClass
+from crm_sync.core.spec import Condition, StreamSpec
+
+BASE_URL = "https://api.hubapi.com"
+SEARCH_LAG = 60.0
+EDGE = timedelta(minutes=5)  # of a window: stamps that are set earlier than they are stored
+
+
+def connect(name: str, options: Options, tokens: TokenStore, settings: TransportSettings) -> "HubSpotCrm":
+    """The connector of a connection; no request is made yet. Raises ConfigError."""
+    base_url = str(options.get("base_url", BASE_URL)).rstrip("/")
+    if not base_url.startswith(("https://", "http://")):
+        raise options.wrong("base_url", "must be a URL that starts with https://")
+    version = str(options.get("api_version", DEFAULT_VERSION))
+    if not VERSION.fullmatch(version):
+        raise options.wrong("api_version", 'must be "v3" or a month of March or September, such as "2026-03"')
+    try:
+        lag = timedelta(seconds=float(options.get("search_lag", SEARCH_LAG)))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise options.wrong("search_lag", "must be a number of seconds") from error
+    if lag < timedelta():
+        raise options.wrong("search_lag", "must not be negative")
+    paths = Paths(version)
+    limiter = HubSpotLimiter(sleep=settings.sleep)
+    transport = Transport(
+        name,
+        base_url,
+        settings,
+        auth=BearerAuth(
+            name, tokens, _grant(name, options, base_url + paths.token, settings), settings.clock
+        ),
+        classify=classify,
+        limiter=limiter,
+        on_response=(limiter.heard,),
+    )
+    secret = options.get("webhook_secret", options.get("auth.client_secret", ""))
+    portal = options.get("portal_id")
+    return HubSpotCrm(
+        name,
+        transport,
+        paths,
+        limiter,
+        search_lag=lag,
+        webhook_secret=str(secret),
+        portal_id=None if portal is None else str(portal),
+    )
+
+
+def _grant(name: str, options: Options, token_url: str, settings: TransportSettings) -> Grant:
+    grant = options.get("auth.grant", "access_token")
+    if grant == "access_token":
+        return StaticToken(name, {"access_token": str(options.need("auth.access_token"))})
+    if grant != "refresh_token":
+        raise options.wrong("auth.grant", "must be access_token or refresh_token")
+    endpoint = TokenEndpoint(
+        connection=name,
+        url=token_url,
+        client_id=str(options.need("auth.client_id")),
+        client_secret=str(options.need("auth.client_secret")),
+        settings=settings,
+    )
+    return RefreshTokenGrant(endpoint, options.get("auth.refresh_token"))
+
+
+class HubSpotCrm(Crm):
+    """One HubSpot account ("portal"). Get one from `connect`."""
+
+    kind = "hubspot"
+    deletions_apart = True
+
+    def __init__(
+        self,
+        name: str,
+        transport: Transport,
+        paths: Paths,
+        limiter: HubSpotLimiter,
+        *,
+        search_lag: timedelta,
+        webhook_secret: str,
+        portal_id: str | None,
+    ) -> None:
+        self.name = name
+        self._transport = transport
+        self._limiter = limiter
+        self._api = Api(transport, paths)
+        self._pipelines = Pipelines(self._api)
+        self._properties = Properties(self._api, self._pipelines)
+        self._associations = Associations(self._api)
+        self._reader = Reader(self._api, self._associations)
+        self.overlap = EDGE + search_lag
+        self._webhook_secret = webhook_secret
+        self._portal_id = portal_id
+
+    @property
+    def calls(self) -> Mapping[str, int]:
+        return self._transport.calls
+
+    @property
+    def limits(self) -> Mapping[str, str]:
+        return self._limiter.said
+
+    def now(self) -> datetime:
+        if not self._transport.heard_from_vendor:
+            with suppress(CrmError):  # a refusal has a Date, too
+                self._account()
+        return self._transport.now()
+
+    def check(self) -> Health:
+        try:
+            account = self._account()
+        except CrmError as error:
+            return Health(ok=False, account="", user="", detail=self.limits, problems=(str(error),))
+        portal = str(account.get("portalId", ""))
+        name = account.get("portalName") or account.get("uiDomain") or account.get("accountType") or ""
+        detail = {
+            label: str(account[key])
+            for label, key in (
+                ("account type", "accountType"),
+                ("time zone", "timeZone"),
+                ("currency", "companyCurrency"),
+                ("data hosting", "dataHostingLocation"),
+            )
+            if account.get(key)
+        }
+        problems: tuple[str, ...] = ()
+        if self._portal_id not in (None, portal):
+            problems = (f"the token belongs to account {portal}, but portal_id says {self._portal_id}",)
+        return Health(not problems, f"{portal} {name}".strip(), "", {**detail, **self.limits}, problems)
+
+    def describe(self, object_name: str) -> ObjectInfo:
+        """Properties, associations with the standard objects, and stages by name (pipelines.py). No field says so,
+        but HubSpot refuses a contact without any of email, firstname and lastname."""
+        return self._properties.describe(plural(object_name))
+
+    def setup(self, streams: Sequence[StreamSpec], *, dry_run: bool) -> list[str]:
+        """Create the external id property of every stream that names one."""
+        wanted = dict.fromkeys((plural(s.object), s.external_id) for s in streams if s.external_id)
+        done = (self._properties.ensure_external_id(o, str(n), dry_run=dry_run) for o, n in wanted)
+        return [text for text in done if text]
+
+    def changed(self, request: ReadRequest, job: JobLog) -> Iterator[Page]:  # noqa: ARG002 - no long jobs
+        """Records modified in the window.
+
+        Without a start: every record, by list (100 a call, associations included), then the archived ones. With
+        filters a list cannot be had, so the same is read by search. With a start: by search, oldest first.
+
+        Search is behind the truth by "a few moments": a record may become visible after a window that covers it was
+        read. That is what `overlap` is for (five minutes and `search_lag`): the next window begins so much earlier,
+        and so looks a second time. It is enough as long as the caller's watermark is the newest MODIFIED_AT it saw,
+        never the end of the window. For the same reason a window without an end gets none here: what is modified
+        while we read comes behind, sorted by time.
+
+        Not shown in a window with a start: records archived (see `deleted`), and changes of associations only,
+        which do not touch a record's modification time.
+        """
+        self.matches(request.stream.filters)
+        found = self._changed(request, self._shape(request.stream))
+        yield from found if request.limit is None else limited(found, request.limit)
+
+    def _changed(self, request: ReadRequest, shape: Shape) -> Iterator[BatchPage]:
+        stream, window = request.stream, request.window
+        if window.start is None and not stream.filters:
+            yield from self._reader.listed(shape, window)
+        else:
+            size = GATHER if request.limit is None else min(GATHER, request.limit)
+            conditions = filters.search_filters(stream.filters, self.describe(stream.object), shape.stages)
+            yield from self._reader.searched(shape, window, conditions, size)
+        if window.start is None:
+            yield from self._reader.archived(shape, window)
+
+    def deleted(self, stream: StreamSpec, window: Window) -> Iterator[BatchPage]:
+        """Records archived in the window.
+
+        The price does not depend on the window: HubSpot lists archived records unsorted, so each time the whole
+        recycle bin (90 days of archived records) is paged through, a hundred a call. Merged records are not in
+        it; `changed` shows them with their survivors.
+        """
+        if window.start is not None:  # without a start `changed` has shown them
+            yield from self._reader.archived(self._shape(stream), window)
+
+    def by_ids(self, stream: StreamSpec, crm_ids: Sequence[str]) -> Iterator[BatchPage]:
+        yield from self._reader.pages_by_id(self._shape(stream), crm_ids)
+
+    def by_hub_ids(self, stream: StreamSpec, hub_ids: Sequence[str]) -> Iterator[BatchPage]:
+        found = self._shape(stream)
+        if found.external_id is not None:
+            yield from self._reader.pages_by_property(found, found.external_id, hub_ids)
+
+    def write(
+        self,
+        stream: StreamSpec,
+        operations: Sequence[Operation],
+        job: JobLog,  # noqa: ARG002 - no long jobs
+        *,
+        batch_size: int | None = None,
+    ) -> Iterator[list[Result]]:
+        """Batches of at most 100: upsert by the external id property (create), update, archive; then associations.
+
+        A create whose unique value (e-mail address) another record has is refused with code CONFLICT and that
+        record's id in the message. If an association is refused, the record was written all the same: the result is
+        not ok, names the association field, and has the crm_id.
+        """
+        if not operations:
+            return
+        found = self._shape(stream)
+        if stream.external_id and found.external_id is None and any(op.kind == "create" for op in operations):
+            text = (
+                f"{stream.name}: HubSpot has no property {stream.external_id} on {found.object}; run crm-sync setup "
+                f"for this connection first"
+            )
+            raise CrmError(ErrorClass.PERMISSION, text, code="EXTERNAL_ID_MISSING")
+        yield from Writer(self._api, self._associations, stream, found).write(operations, batch_size)
+
+    def resume_write(
+        self,
+        stream: StreamSpec,
+        operations: Sequence[Operation],  # noqa: ARG002
+        state: Mapping[str, Any],  # noqa: ARG002
+        job: JobLog,  # noqa: ARG002
+    ) -> Iterator[list[Result]]:
+        """HubSpot's writes are answered at once, there are no jobs to resume: CrmError(PERMANENT)."""
+        raise CrmError(
+            ErrorClass.PERMANENT, f"{stream.name}: HubSpot has no write jobs that could be resumed"
+        )
+
+    def parse_webhook(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> list[Hint]:
+        """`url` as HubSpot called it: behind a proxy, the target URL that is set in HubSpot's app."""
+        local = datetime.fromtimestamp(self._transport.settings.clock(), UTC)
+        webhooks.verify(self._webhook_secret, method, url, headers, body, now=local)
+        return webhooks.hints(body, portal_id=self._portal_id)
+
+    def matches(self, conditions: Sequence[Condition]) -> None:
+        filters.check(conditions)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _account(self) -> dict[str, Any]:
+        account = self._api.get(self._api.paths.account, "account")
+        if self._portal_id is None and account.get("portalId"):
+            self._portal_id = str(account["portalId"])
+        return account
+
+    def _shape(self, stream: StreamSpec) -> Shape:
+        name = plural(stream.object)
+        used = {spec.vendor.name for spec in stream.fields}.union(
+            stream.vendor_fields, stream.constants, (condition.vendor for condition in stream.filters)
+        )
+        staged = not used.isdisjoint(properties_of(name))
+        return shape(stream, self.describe(name), self._pipelines.of(name) if staged else None)

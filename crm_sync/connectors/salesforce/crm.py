@@ -1,0 +1,287 @@
+"""Salesforce behind the port.
+
+crm (this file: chooses the way, keeps nothing but options)
+ ├── login, api                     one organisation's REST API: tokens, paths, limits, describe
+ ├── soql, query, bulk_query        reading: text of queries, JSON pages, CSV jobs
+ ├── lookup, deleted                reading by id, and the log of deletions
+ ├── prepare, collections, bulk_ingest   writing: checks, 200 a call, CSV jobs
+ └── errors, values, describe       words: error classes, spellings, what an object looks like
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from crm_sync.connectors.build import Options
+from crm_sync.connectors.crm import (
+    BatchPage,
+    Crm,
+    Health,
+    Hint,
+    JobLog,
+    ObjectInfo,
+    Operation,
+    Page,
+    ReadRequest,
+    Result,
+    TokenStore,
+    Window,
+)
+from crm_sync.connectors.http import Transport, TransportSettings
+from crm_sync.connectors.oauth import BearerAuth
+from crm_sync.connectors.salesforce import (
+    bulk_ingest,
+    bulk_query,
+    collections,
+    deleted,
+    errors,
+    login,
+    lookup,
+    outbound_message,
+    prepare,
+    query,
+    setup,
+    soql,
+)
+from crm_sync.connectors.salesforce.api import HEADERS, Api, Limits
+from crm_sync.core.errors import CrmError
+from crm_sync.core.spec import StreamSpec
+
+log = logging.getLogger(__name__)
+
+API_VERSION = "62.0"
+_ALLOWANCES = {
+    "daily calls left": "DailyApiRequests",
+    "daily bulk query jobs left": "DailyBulkV2QueryJobs",
+    "daily bulk batches left": "DailyBulkApiBatches",
+}
+_NO_BULK = frozenset(
+    {"INVALIDENTITY", "API_ERROR", "FEATURENOTENABLED"}
+)  # the object is not for the Bulk API
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """From how many records on the Bulk API is used, and how many come in a page.
+
+    bulk_query_above, bulk_write_above: records (of one kind of operation); up to so many go by REST. page_size: rows
+    of a REST page (Salesforce gives 200 to 2,000). bulk_page_rows: rows of a page of bulk results.
+    """
+
+    bulk_query_above: int = 2_000
+    bulk_write_above: int = 2_000
+    page_size: int = query.PAGE
+    bulk_page_rows: int = bulk_query.PAGE_ROWS
+
+
+class SalesforceCrm(Crm):
+    """One organisation, or sandbox, as one user."""
+
+    kind = "salesforce"
+    overlap = timedelta(minutes=10)  # a stamp is set in the transaction, which may take so long to commit
+
+    def __init__(
+        self,
+        name: str,
+        auth: BearerAuth,
+        settings: TransportSettings,
+        *,
+        api_version: str = API_VERSION,
+        thresholds: Thresholds | None = None,
+    ) -> None:
+        self.name = name
+        self._auth = auth
+        self._limits = Limits()
+        self._thresholds = thresholds or Thresholds()
+        self._transport = Transport(
+            name,
+            lambda: str(auth.token()["instance_url"]),
+            settings,
+            auth=auth,
+            classify=errors.classify,
+            headers=HEADERS,
+            on_response=[self._limits.hear],
+        )
+        self._api = Api(self._transport, api_version)
+        self._told_missing: set[str] = set()
+
+    @property
+    def calls(self) -> Mapping[str, int]:
+        return self._transport.calls
+
+    @property
+    def limits(self) -> Mapping[str, str]:
+        return dict(self._limits.said)
+
+    def now(self) -> datetime:
+        if not self._transport.heard_from_vendor:
+            self._transport.request("GET", "/services/data/", family="clock", idempotent=True)
+        return self._transport.now()
+
+    def check(self) -> Health:
+        try:
+            allowances = self._api.get("limits", family="check")
+            user = self._user()
+        except CrmError as error:
+            return Health(ok=False, account="", user="", detail=self.limits, problems=(str(error),))
+        account = str(user.get("organization_id") or self._auth.token().get("organisation") or self._host())
+        name = str(user.get("preferred_username") or "")
+        return Health(ok=True, account=f"{account} at {self._host()}", user=name, detail=_left(allowances))
+
+    def describe(self, object_name: str) -> ObjectInfo:
+        return self._api.describe(object_name).info()
+
+    def missing_fields(self, stream: StreamSpec) -> Mapping[str, str]:
+        """Mapped fields that this user cannot read, each with the reason; pages do not have them as columns."""
+        return soql.selection(stream, self._api.describe(stream.object)).missing
+
+    def setup(self, streams: Sequence[StreamSpec], *, dry_run: bool) -> list[str]:
+        return setup.external_ids(self._api, streams, dry_run=dry_run)
+
+    def changed(self, request: ReadRequest, job: JobLog) -> Iterator[Page]:
+        stream = request.stream
+        selection = self._selection(stream)
+        where = soql.conditions(stream, selection.sobject, request.window)
+        statement = selection.query(where, limit=request.limit)
+        if request.job is None:
+            found = self._count(selection, where, request.limit)
+            if found == 0:
+                return
+            if found <= self._thresholds.bulk_query_above and query.fits(statement):
+                yield from self._by_rest(selection, where, request.limit)
+                return
+        try:
+            yield from bulk_query.pages(
+                self._api,
+                selection,
+                statement,
+                job=job,
+                state=request.job,
+                page_rows=self._thresholds.bulk_page_rows,
+            )
+        except CrmError as error:
+            if (error.code or "").upper() not in _NO_BULK:
+                raise
+            log.info("%s: %s is not for the Bulk API; reading by REST", self.name, stream.object)
+            yield from self._by_rest(selection, where, request.limit)
+
+    def deleted(self, stream: StreamSpec, window: Window) -> Iterator[BatchPage]:
+        yield from deleted.pages(self._api, self._api.describe(stream.object), window, self.now())
+
+    def by_ids(self, stream: StreamSpec, crm_ids: Sequence[str]) -> Iterator[BatchPage]:
+        if crm_ids:
+            yield from lookup.by_ids(self._api, self._selection(stream), crm_ids, self._thresholds.page_size)
+
+    def by_hub_ids(self, stream: StreamSpec, hub_ids: Sequence[str]) -> Iterator[BatchPage]:
+        if hub_ids and stream.external_id is not None:
+            prepare.target(stream, self._api.describe(stream.object))
+            size = self._thresholds.page_size
+            yield from lookup.among(self._api, self._selection(stream), stream.external_id, hub_ids, size)
+
+    def write(
+        self,
+        stream: StreamSpec,
+        operations: Sequence[Operation],
+        job: JobLog,
+        *,
+        batch_size: int | None = None,
+    ) -> Iterator[list[Result]]:
+        """See the port. batch_size is for Collections (200 at most); a bulk job is never made smaller than one of
+        Salesforce's own batches of 10,000."""
+        if not operations:
+            return
+        target = prepare.target(stream, self._api.describe(stream.object))
+        ready, refused = prepare.split(target, operations)
+        if refused:
+            yield refused
+        bulk: list[list[Operation]] = []
+        for group in _by_kind(ready):
+            # Without an external id nothing in a bulk result would tell which create a row belongs to.
+            joinable = group[0].kind != "create" or target.external_id is not None
+            large = joinable and len(group) > self._thresholds.bulk_write_above
+            if large:
+                bulk.append([operation for operation in group if prepare.fits_bulk(operation)])
+            small = [operation for operation in group if not (large and prepare.fits_bulk(operation))]
+            yield from collections.send(self._api, target, small, batch_size or collections.CALL)
+        rows = max(batch_size or bulk_ingest.JOB_ROWS, 10_000)
+        for group in bulk:
+            if group:
+                yield from bulk_ingest.send(self._api, target, group, job, rows)
+
+    def resume_write(
+        self, stream: StreamSpec, operations: Sequence[Operation], state: Mapping[str, Any], job: JobLog
+    ) -> Iterator[list[Result]]:
+        log.info("%s: collecting the results of bulk job %s", stream.name, state["job_id"])
+        yield from bulk_ingest.resume(self._api, operations, state, job)
+
+    def parse_webhook(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> list[Hint]:  # noqa: ARG002
+        """Outbound messages are not signed: the route must have a secret in its path. See outbound_message."""
+        organisation = self._auth.token().get("organisation")
+        return outbound_message.parse(body, organisation, self._transport.now)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _count(self, selection: soql.Selection, where: Sequence[str], limit: int | None) -> int:
+        """How many records there are to read; more than any threshold if counting alone takes too long."""
+        try:
+            found = query.count(self._api, selection.count(where))
+        except CrmError as error:
+            if error.code != "QUERY_TIMEOUT":
+                raise
+            found = self._thresholds.bulk_query_above + 1
+        return found if limit is None else min(found, limit)
+
+    def _by_rest(
+        self, selection: soql.Selection, where: Sequence[str], limit: int | None
+    ) -> Iterator[BatchPage]:
+        size = self._thresholds.page_size
+        return query.ordered(self._api, selection, where, limit=limit, page_size=size)
+
+    def _selection(self, stream: StreamSpec) -> soql.Selection:
+        selection = soql.selection(stream, self._api.describe(stream.object))
+        for field, reason in selection.missing.items():
+            if (place := f"{stream.name}: {field}") not in self._told_missing:
+                self._told_missing.add(place)
+                log.warning("%s is not read: %s", place, reason)
+        return selection
+
+    def _user(self) -> Mapping[str, Any]:
+        """Who we are, as far as the token's scope lets us know."""
+        try:
+            return dict(self._api.get("/services/oauth2/userinfo", family="check"))
+        except CrmError as error:
+            log.info("%s: the token does not tell its user (%s)", self.name, error.code or error.status)
+            return {}
+
+    def _host(self) -> str:
+        return str(self._auth.token()["instance_url"]).partition("://")[2]
+
+
+def connect(name: str, options: Options, tokens: TokenStore, settings: TransportSettings) -> SalesforceCrm:
+    """The connector that a connection file describes; no call is made yet. Raises ConfigError."""
+    auth = BearerAuth(name, tokens, login.grant(name, options, settings), settings.clock)
+    defaults = Thresholds()
+    thresholds = Thresholds(
+        bulk_query_above=int(options.get("bulk_query_above", defaults.bulk_query_above)),
+        bulk_write_above=int(options.get("bulk_write_above", defaults.bulk_write_above)),
+        page_size=int(options.get("page_size", defaults.page_size)),
+    )
+    version = str(options.get("api_version", API_VERSION)).removeprefix("v")
+    return SalesforceCrm(name, auth, settings, api_version=version, thresholds=thresholds)
+
+
+def _left(allowances: Mapping[str, Any]) -> dict[str, str]:
+    """What is left of the allowances that we use, for people."""
+    found = {label: allowances.get(name) for label, name in _ALLOWANCES.items()}
+    return {label: f"{of['Remaining']} of {of['Max']}" for label, of in found.items() if of}
+
+
+def _by_kind(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
+    order = ("create", "update", "delete")
+    arranged = sorted(operations, key=lambda operation: order.index(operation.kind))
+    for _, group in groupby(arranged, key=lambda operation: operation.kind):
+        yield list(group)

@@ -1,0 +1,112 @@
+"""Operations, looked at before they are sent: what Salesforce would refuse anyway is refused here, record by record.
+
+Pure. One bad field in a request or in the header of a bulk job would otherwise fail all its neighbours.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crm_sync.connectors.crm import Operation, Result
+from crm_sync.connectors.salesforce import values
+from crm_sync.connectors.salesforce.describe import SObject
+from crm_sync.core.errors import CrmError, ErrorClass, RecordError
+from crm_sync.core.spec import StreamSpec
+
+NULL = "#N/A"  # what a bulk cell holds to clear a field
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where operations of a stream go: the object, the field that holds our id (None: there is none), and the record
+    type that new records get."""
+
+    sobject: SObject
+    external_id: str | None
+    record_type: str | None
+
+
+def target(stream: StreamSpec, sobject: SObject) -> Target:
+    """Raises CrmError(PERMISSION) for an external id field or record type that the organisation does not have."""
+    if stream.external_id is not None and stream.external_id not in sobject.fields:
+        text = f"{stream.name}: {sobject.name} shows no field {stream.external_id}: run crm-sync setup, or grant access"
+        raise CrmError(ErrorClass.PERMISSION, text)
+    record_type = None
+    if stream.record_type is not None:
+        record_type = sobject.record_types.get(stream.record_type)
+        if record_type is None:
+            known = ", ".join(sorted(sobject.record_types)) or "none"
+            text = f"{stream.name}: {sobject.name} has no record type {stream.record_type} (it has: {known})"
+            raise CrmError(ErrorClass.PERMISSION, text)
+    return Target(sobject, stream.external_id, record_type)
+
+
+def split(target: Target, operations: Iterable[Operation]) -> tuple[list[Operation], list[Result]]:
+    """The operations that can be sent, with full ids, numbers in plain digits and the record type filled in; and the
+    results of the others."""
+    ready: list[Operation] = []
+    refused: list[Result] = []
+    for operation in operations:
+        error = _refusal(target, operation)
+        if error is not None:
+            refused.append(Result(operation.key, ok=False, crm_id=operation.crm_id, error=error))
+        else:
+            ready.append(_complete(target, operation))
+    return ready, refused
+
+
+def by_parent(target: Target, operations: Sequence[Operation]) -> list[Operation]:
+    """Children of one parent together: chunks that run side by side then do not fight for the parent's lock."""
+    parents = sorted(name for name, field in target.sobject.fields.items() if field.references)
+    used = [name for name in parents if any(name in operation.values for operation in operations)]
+    return sorted(operations, key=lambda operation: [operation.values.get(name) or "" for name in used])
+
+
+def body(target: Target, operation: Operation) -> dict[str, Any]:
+    """A record of a Collections request."""
+    record: dict[str, Any] = {"attributes": {"type": target.sobject.name}}
+    for name, value in operation.values.items():
+        record[name] = values.to_json(value, target.sobject.type_of(name))
+    if operation.kind == "update":
+        record["id"] = operation.crm_id
+    elif target.external_id is not None:
+        record[target.external_id] = operation.key
+    return record
+
+
+def fits_bulk(operation: Operation) -> bool:
+    """Whether a CSV row can say it: a text that reads like the word for null cannot be told from it."""
+    return all((value or "").strip().upper() != NULL for value in operation.values.values())
+
+
+def _complete(target: Target, operation: Operation) -> Operation:
+    sent = {}
+    for name, value in operation.values.items():
+        kind = target.sobject.type_of(name)
+        sent[name] = values.number(value) if value and kind in values.NUMBERS else value or None
+    crm_id = values.full_id(operation.crm_id) if operation.crm_id is not None else None
+    if operation.kind == "create":
+        if target.external_id is not None:
+            sent.pop(target.external_id, None)
+        if target.record_type is not None:
+            sent.setdefault("RecordTypeId", target.record_type)
+    return Operation(operation.key, operation.kind, crm_id, sent)
+
+
+def _refusal(target: Target, operation: Operation) -> RecordError | None:
+    if operation.kind != "create" and not values.is_id(operation.crm_id or ""):
+        return RecordError(ErrorClass.VALIDATION, "MALFORMED_ID", "this is not the id of a Salesforce record")
+    for name, value in operation.values.items():
+        field = target.sobject.fields.get(name)
+        if field is None:
+            text = f"{target.sobject.name} shows no field {name} to this user"
+            return RecordError(ErrorClass.PERMISSION, "INVALID_FIELD", text, (name,))
+        if not (field.info.createable if operation.kind == "create" else field.info.updateable):
+            text = f"{name} cannot be written in a {operation.kind} (computed, read-only, or not permitted)"
+            return RecordError(ErrorClass.PERMISSION, "INVALID_FIELD_FOR_INSERT_UPDATE", text, (name,))
+        try:
+            values.to_json(value or None, field.type)
+        except ValueError as error:
+            text = f"{name} is of type {field.type}: {error}"
+            return RecordError(ErrorClass.VALIDATION, "INVALID_TYPE_ON_FIELD_IN_RECORD", text, (name,))
+    return None

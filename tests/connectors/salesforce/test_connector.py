@@ -1,0 +1,505 @@
+"""Salesforce's connector where it differs from others: two ways to read and to write, jobs, sessions, faults.
+
+What every connector must do is in tests/contract; here a simulator over TLS is switched into the moods of the vendor.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from crm_sync.connectors.crm import (
+    CRM_ID,
+    DELETED,
+    HUB_ID,
+    MODIFIED_AT,
+    BatchPage,
+    CsvPage,
+    Operation,
+    ReadRequest,
+    Result,
+    Window,
+)
+from crm_sync.connectors.http import TransportSettings
+from crm_sync.connectors.oauth import MemoryTokenStore
+from crm_sync.connectors.salesforce.crm import SalesforceCrm, Thresholds
+from crm_sync.core.errors import CrmError, ErrorClass
+from crm_sync.core.spec import FieldType
+from crm_sync.simulators.serve import Simulator, running
+from tests.contract import salesforce
+from tests.contract.kit import Crash, Log, Record, by_id, create, meaning, read, records, update, write
+
+CONTACT, COMPANY, DEAL = (salesforce.STREAMS[name] for name in ("contact", "company", "deal"))
+BY_BULK = Thresholds(bulk_query_above=0, bulk_write_above=0, bulk_page_rows=70)
+
+
+@pytest.fixture(scope="class")
+def class_simulator() -> Iterator[Simulator]:
+    with running("salesforce", records=300) as found:
+        yield found
+
+
+@pytest.fixture
+def simulator(class_simulator: Simulator) -> Iterator[Simulator]:
+    before = class_simulator.control("settings")
+    yield class_simulator
+    class_simulator.control("faults", [])
+    class_simulator.control("settings", before)
+
+
+@pytest.fixture
+def connect(simulator: Simulator):
+    """Makes connectors; closes them. `eager`: waits are not slept through, unless for a job."""
+    made: list[SalesforceCrm] = []
+
+    def connector(thresholds: Thresholds | None = None, **more) -> SalesforceCrm:
+        settings = TransportSettings(
+            ca_bundle=Path(str(simulator.ca_file)),
+            timeout=20.0,
+            sleep=lambda seconds: time.sleep(min(seconds, 0.05)),
+        )
+        made.append(salesforce.connector(simulator, thresholds, settings=settings, **more))
+        return made[-1]
+
+    yield connector
+    for crm in made:
+        crm.close()
+
+
+def strike(simulator: Simulator, method: str, path: str, limit: int = 1, **effect) -> None:
+    fault = {"match": {"method": method, "path": path}, "limit": limit, "effect": effect}
+    simulator.control("faults", [fault])
+
+
+def sample(count: int) -> list[Operation]:
+    return [
+        Operation(str(uuid4()), "create", None, {"LastName": f"Name {i:05d}", "FirstName": 'É, "x"\nnew'})
+        for i in range(count)
+    ]
+
+
+class TestReading:
+    def test_rest_and_bulk_read_the_same_rows(self, connect):
+        rest, bulk = connect(Thresholds(bulk_query_above=10**6)), connect(BY_BULK)
+        for stream in (CONTACT, COMPANY, DEAL):
+            one, other = by_id(read(rest, stream)), by_id(read(bulk, stream))
+            assert one.keys() == other.keys()
+            assert len(one) > 40
+            for crm_id, record in one.items():
+                for name, field in stream.vendor_fields.items():
+                    spec = next(spec for spec in stream.columns if spec.vendor.name == name)
+                    if field.type in {FieldType.NUMBER, FieldType.MULTIPICKLIST}:
+                        assert meaning(spec, record[name]) == meaning(spec, other[crm_id][name])
+                    else:
+                        assert record[name] == other[crm_id][name]
+                for role in (CRM_ID, MODIFIED_AT, DELETED, HUB_ID):
+                    assert record[role] == other[crm_id][role]
+        assert "bulk_query" not in rest.calls
+        assert bulk.calls["bulk_query"] >= 3 * 5
+
+    def test_the_way_is_chosen_by_a_count(self, connect):
+        few, many = connect(Thresholds(bulk_query_above=301)), connect(Thresholds(bulk_query_above=40))
+        assert all(isinstance(page, BatchPage) for page in few.changed(ReadRequest(COMPANY), Log()))
+        pages = list(many.changed(ReadRequest(COMPANY), Log()))
+        assert all(isinstance(page, CsvPage) for page in pages)
+        assert few.calls["query"] == 2
+        assert many.calls["query"] == 1
+        assert len(read(many, COMPANY, limit=5)) == 5
+
+    def test_nothing_new_costs_one_call(self, connect):
+        crm = connect()
+        later = crm.now().replace(year=2030)
+        read(crm, CONTACT, later)
+        before = dict(crm.calls)
+        assert read(crm, CONTACT, later) == []
+        assert {family: crm.calls[family] - before[family] for family in crm.calls} == {
+            "describe": 0,
+            "query": 1,
+            "clock": 0,
+        }
+
+    def test_an_interrupted_bulk_query_goes_on_where_it_was(self, connect, simulator):
+        crm = connect(BY_BULK)
+        whole = by_id(read(crm, CONTACT))
+        for crash_at in range(1, 6):
+            log, seen = Log(crash_at), {}
+            with pytest.raises(Crash):
+                read_into(seen, crm, ReadRequest(CONTACT), log)
+            assert len(seen) == 70 * (crash_at - 1)
+            jobs = simulator.control("stats")["bulk_jobs"]
+            rest, after = {}, Log()
+            read_into(rest, connect(BY_BULK), ReadRequest(CONTACT, job=log.state), after)
+            assert simulator.control("stats")["bulk_jobs"] == jobs, "another job was made"
+            assert not seen.keys() & rest.keys()
+            assert seen | rest == whole
+            assert after.state is None
+
+    def test_a_saved_job_of_another_request_is_left_alone(self, connect):
+        crm = connect(BY_BULK)
+        log = Log(1)
+        with pytest.raises(Crash):
+            read_into({}, crm, ReadRequest(COMPANY), log)
+        assert by_id(records(crm.changed(ReadRequest(CONTACT, job=log.state), Log()))) == by_id(
+            read(crm, CONTACT)
+        )
+        lost = {**log.state, "job_id": "750000000000000AAA"}
+        assert by_id(records(crm.changed(ReadRequest(COMPANY, job=lost), Log()))) == by_id(read(crm, COMPANY))
+
+    def test_a_result_that_breaks_off_is_taken_up_again(self, connect, simulator):
+        crm = connect(replace(BY_BULK, bulk_page_rows=1000))
+        whole = by_id(read(crm, CONTACT))
+        strike(simulator, "GET", "/results", limit=3, truncate=0.6)
+        assert by_id(read(crm, CONTACT)) == whole
+
+    def test_dropped_cursors_lose_and_double_nothing(self, connect, simulator):
+        crm = connect(Thresholds(page_size=200))
+        whole = [record[CRM_ID] for record in read(crm, CONTACT)]
+        assert len(whole) > 200
+        body = [{"message": "invalid query locator", "errorCode": "INVALID_QUERY_LOCATOR"}]
+        strike(simulator, "GET", r"/query/01g", limit=99, status=400, body=body)
+        assert [record[CRM_ID] for record in read(crm, CONTACT)] == whole
+
+    def test_a_hidden_field_is_absent_and_told(self, connect, simulator, caplog):
+        simulator.control(
+            "settings", {"hidden_fields": {simulator.info["username"]: {"Contact": ["Birthdate"]}}}
+        )
+        for thresholds in (Thresholds(), BY_BULK):
+            crm = connect(thresholds)
+            with caplog.at_level(logging.WARNING):
+                found = read(crm, CONTACT)
+            assert all("Birthdate" not in record and "Email" in record for record in found)
+            assert list(crm.missing_fields(CONTACT)) == ["Birthdate"]
+            assert "Birthdate is not read" in caplog.text
+
+    def test_fifteen_character_ids_are_found(self, connect):
+        crm = connect()
+        crm_id = read(crm, COMPANY, limit=1)[0][CRM_ID]
+        assert [
+            r[CRM_ID] for r in records(crm.by_ids(COMPANY, [crm_id[:15], "nonsense", "' OR Id != '"]))
+        ] == [crm_id]
+
+
+def read_into(seen: dict[str, Record], crm: SalesforceCrm, request: ReadRequest, log: Log) -> None:
+    """Page by page, so that what was read before a crash is known."""
+    for page in crm.changed(request, log):
+        seen |= by_id(records([page]))
+
+
+class TestWriting:
+    def test_ten_thousand_creates_with_some_rejected(self, connect):
+        crm = connect()
+        operations = sample(10_000)
+        bad = {operation.key for operation in operations[::97]}
+        operations = [
+            replace(o, values={**o.values, "LastName": "x" * 81}) if o.key in bad else o for o in operations
+        ]
+        results = write(crm, CONTACT, operations)
+        assert {key for key, result in results.items() if not result.ok} == bad
+        assert all(result.created and result.crm_id for result in results.values() if result.ok)
+        errors = [results[key].error for key in bad]
+        assert {(e.error_class, e.code, e.fields) for e in errors} == {
+            (ErrorClass.VALIDATION, "STRING_TOO_LONG", ("LastName",))
+        }
+        assert all("xxx" not in e.message for e in errors)
+        assert crm.calls["bulk_ingest"] < 40
+        assert "collections" not in crm.calls
+        some = [o for o in operations if o.key not in bad][:50]
+        found = by_id(records(crm.by_ids(CONTACT, [results[o.key].crm_id or "" for o in some])))
+        for operation in some:
+            record = found[results[operation.key].crm_id]
+            assert (record[HUB_ID], record["LastName"]) == (operation.key, operation.values["LastName"])
+            assert (record["FirstName"] or "").split() == (operation.values["FirstName"] or "").split()
+
+    def test_one_job_holds_rows_that_write_different_columns(self, connect):
+        crm = connect(BY_BULK)
+        added = list(write(crm, CONTACT, sample(4)).values())
+        everything = {"first_name": "A", "notes": "B", "born": "2000-02-29", "interests": "Analytics;Mobile"}
+        write(crm, CONTACT, [update(CONTACT, r, everything) for r in added])
+        operations = [
+            update(CONTACT, added[0], {"first_name": None}),
+            update(CONTACT, added[1], {"notes": None, "born": None}),
+            update(CONTACT, added[2], {"interests": None, "opted_out": "true"}),
+            update(CONTACT, added[3], {"notes": "#N/A"}),
+        ]
+        results = write(crm, CONTACT, operations)
+        assert all(result.ok for result in results.values())
+        found = by_id(records(crm.by_ids(CONTACT, [r.crm_id or "" for r in added])))
+        said = [
+            tuple(found[r.crm_id][name] for name in ("FirstName", "Description", "Birthdate", "Interests__c"))
+            for r in added
+        ]
+        both = "Analytics;Mobile"
+        assert said == [
+            (None, "B", "2000-02-29", both),
+            ("A", None, None, both),
+            ("A", "B", "2000-02-29", None),
+            ("A", "#N/A", "2000-02-29", both),
+        ]
+
+    def test_a_bulk_job_that_fails_as_a_whole_is_told_for_each_record(self, connect, simulator):
+        crm = connect(BY_BULK)
+        crm.describe("Contact")
+        simulator.control(
+            "settings", {"hidden_fields": {simulator.info["username"]: {"Contact": ["Birthdate"]}}}
+        )
+        operations = [create(CONTACT, {"last_name": "Late", "born": "2000-01-01"}) for _ in range(3)]
+        results = write(crm, CONTACT, operations)
+        assert {result.error.error_class for result in results.values()} == {ErrorClass.PERMISSION}
+        assert {result.error.fields for result in results.values()} == {("Birthdate",)}
+
+    def test_a_field_hidden_since_fails_its_records_alone(self, connect, simulator):
+        crm = connect()
+        crm.describe("Contact")
+        simulator.control(
+            "settings", {"hidden_fields": {simulator.info["username"]: {"Contact": ["Birthdate"]}}}
+        )
+        operations = [create(CONTACT, {"last_name": f"Name {i}"}) for i in range(7)]
+        operations[3] = create(CONTACT, {"last_name": "Late", "born": "2000-01-01"})
+        results = write(crm, CONTACT, operations)
+        assert [results[o.key].ok for o in operations] == [True] * 3 + [False] + [True] * 3
+        assert results[operations[3].key].error.error_class is ErrorClass.PERMISSION
+
+    def test_locked_rows_are_transient_and_alone(self, connect, simulator):
+        for thresholds in (Thresholds(), BY_BULK):
+            crm = connect(thresholds)
+            added = list(write(crm, CONTACT, sample(3)).values())
+            simulator.control("settings", {"locked": [added[1].crm_id]})
+            results = write(crm, CONTACT, [update(CONTACT, r, {"first_name": "New"}) for r in added])
+            assert [results[r.key].ok for r in added] == [True, False, True]
+            assert results[added[1].key].error.error_class is ErrorClass.TRANSIENT
+
+    @pytest.mark.parametrize("drop", ["before", "after"])
+    def test_a_collection_without_an_answer_is_not_repeated(self, connect, simulator, drop):
+        crm = connect()
+        operations = sample(3)
+        crm.describe("Contact")
+        strike(simulator, "PATCH", "composite/sobjects", drop=drop)
+        with pytest.raises(CrmError) as caught:
+            write(crm, CONTACT, operations)
+        assert caught.value.error_class is ErrorClass.UNKNOWN_OUTCOME
+        assert crm.calls["collections"] == 1
+        found = {r[HUB_ID] for r in records(crm.by_hub_ids(CONTACT, [o.key for o in operations]))}
+        assert found == ({o.key for o in operations} if drop == "after" else set())
+
+    @pytest.mark.parametrize("drop", ["before", "after"])
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("POST", "jobs/ingest$"),
+            ("PUT", "batches"),
+            ("PATCH", "jobs/ingest/"),
+            ("GET", "jobs/ingest/"),
+            ("GET", "Results"),
+        ],
+    )
+    def test_a_bulk_job_survives_a_lost_answer_anywhere(self, connect, simulator, method, path, drop):
+        crm = connect(BY_BULK)
+        operations = sample(5)
+        strike(simulator, method, path, drop=drop)
+        results = write(crm, CONTACT, operations)
+        assert all(result.ok and result.created for result in results.values())
+        found = records(crm.by_hub_ids(CONTACT, [o.key for o in operations]))
+        assert len(found) == 5
+
+    def test_results_are_collected_on_after_a_crash_between_them(self, connect, simulator):
+        crm, log = connect(BY_BULK), Log()
+        operations = sample(2_500)
+        answers = crm.write(CONTACT, operations, log)
+        first = next(answers)
+        answers.close()  # the process ends here, with these results saved
+        settled = {result.key for result in first}
+        assert 0 < len(settled) < 2_500
+        rest = [operation for operation in operations if operation.key not in settled]
+        jobs = simulator.control("stats")["bulk_jobs"]
+        after = Log()
+        after.state = log.state
+        results = [r for part in connect(BY_BULK).resume_write(CONTACT, rest, log.state, after) for r in part]
+        assert sorted(r.key for r in results) == sorted(o.key for o in rest)
+        assert all(result.ok for result in results)
+        assert simulator.control("stats")["bulk_jobs"] == jobs
+        assert after.state is None
+
+    def test_operations_that_were_not_in_the_job_must_be_looked_up(self, connect):
+        crm = connect(BY_BULK)
+        operations, started = sample(3), Starter(crm)
+        with pytest.raises(Crash):
+            write_with(crm, operations, started)
+        collected: list[Result] = []
+        with pytest.raises(CrmError) as caught:
+            collect(
+                collected,
+                connect(BY_BULK).resume_write(CONTACT, [*operations, *sample(2)], started.state, Log()),
+            )
+        assert caught.value.error_class is ErrorClass.UNKNOWN_OUTCOME
+        assert sorted(r.key for r in collected) == sorted(o.key for o in operations)
+
+    def test_a_job_that_somebody_aborts_is_told_for_each_record(self, connect):
+        crm = connect(BY_BULK)
+        results = {}
+        for answer in crm.write(CONTACT, sample(3), Aborter(crm)):
+            results |= {result.key: result for result in answer}
+        assert {result.error.code for result in results.values()} == {"ABORTED"}
+        assert {result.error.error_class for result in results.values()} == {ErrorClass.TRANSIENT}
+        assert len(results) == 3
+
+    def test_a_job_that_is_gone_must_be_looked_up(self, connect):
+        crm = connect(BY_BULK)
+        state = {
+            "kind": "ingest",
+            "job_id": "750000000000000AAA",
+            "operation": "upsert",
+            "key": "crm_sync_id__c",
+        }
+        log = Log()
+        with pytest.raises(CrmError) as caught:
+            list(crm.resume_write(CONTACT, sample(2), state, log))
+        assert caught.value.error_class is ErrorClass.UNKNOWN_OUTCOME
+
+
+def write_with(crm: SalesforceCrm, operations: list[Operation], log: Log) -> None:
+    for _ in crm.write(CONTACT, operations, log):
+        pass
+
+
+def collect(into: list[Result], answers: Iterator[list[Result]]) -> None:
+    for answer in answers:
+        into += answer
+
+
+class Meddler(Log):
+    """Changes the state of a job behind the connector's back, as soon as its data are there."""
+
+    state_wanted = ""
+
+    def __init__(self, crm: SalesforceCrm) -> None:
+        super().__init__()
+        self._api = crm._api
+
+    def save(self, state) -> None:
+        super().save(state)
+        if state["phase"] == "uploaded":
+            tail, body = f"jobs/ingest/{state['job_id']}", {"state": self.state_wanted}
+            self._api.call("PATCH", tail, family="test", idempotent=False, body=body)
+
+
+class Aborter(Meddler):
+    state_wanted = "Aborted"
+
+
+class Starter(Meddler):
+    """Starts the job, and then the process ends."""
+
+    state_wanted = "UploadComplete"
+
+    def save(self, state) -> None:
+        super().save(state)
+        if state["phase"] == "uploaded":
+            raise Crash
+
+
+class TestSessions:
+    def login(self, simulator: Simulator, **more):
+        info = simulator.info
+        return {
+            "grant": "refresh_token", "client_id": info["client_id"], "client_secret": info["client_secret"],
+            "refresh_token": info["refresh_token"], **more,
+        }  # fmt: skip
+
+    def test_a_session_that_ends_all_the_time_is_renewed_in_the_middle_of_jobs(self, connect, simulator):
+        simulator.control("settings", {"session_calls": 3, "rotate_refresh_tokens": True})
+        tokens = MemoryTokenStore()
+        crm = connect(BY_BULK, tokens=tokens, **self.login(simulator))
+        operations = sample(300)
+        results = write(crm, CONTACT, operations)
+        assert all(result.ok for result in results.values())
+        assert {o.key for o in operations} <= {r[HUB_ID] for r in read(crm, CONTACT)}
+        assert tokens.load("salesforce")["refresh_token"] != simulator.info["refresh_token"]
+        simulator.control("settings", {"session_calls": None})
+
+    def test_every_grant_logs_in(self, connect, simulator):
+        info = simulator.info
+        client = {"client_id": info["client_id"], "client_secret": info["client_secret"]}
+        grants = [
+            {"grant": "client_credentials", **client},
+            {
+                "grant": "jwt_bearer",
+                **client,
+                "username": info["username"],
+                "private_key_file": info["private_key_file"],
+            },
+        ]
+        for auth in grants:
+            health = connect(**auth).check()
+            assert (health.ok, health.problems) == (True, ())
+            assert health.user == info["username"]
+
+    def test_wrong_secrets_are_told_with_advice(self, connect, simulator):
+        health = connect(**self.login(simulator, client_secret="wrong")).check()
+        assert not health.ok
+        assert "correct the auth settings" in health.problems[0]
+        health = connect(**self.login(simulator, refresh_token="withdrawn")).check()
+        assert "connect this account again" in health.problems[0]
+
+
+class TestMoods:
+    def test_limits_are_heard_on_every_answer(self, connect):
+        crm = connect()
+        read(crm, COMPANY, limit=1)
+        assert "of 100000" in crm.limits["api-usage in 24 hours"]
+
+    def test_a_used_up_day_is_told_at_once(self, connect, simulator):
+        simulator.control("settings", {"daily_api_requests": 1})
+        with pytest.raises(CrmError) as caught:
+            read(connect(), COMPANY)
+        assert caught.value.error_class is ErrorClass.RATE_LIMIT
+
+    def test_bursts_of_503_and_429_are_sat_out(self, connect, simulator):
+        simulator.control(
+            "faults",
+            [
+                {"match": {"method": "GET"}, "every": 3, "effect": {"status": 503}},
+                {"match": {"method": "GET"}, "every": 4, "effect": {"status": 429, "retry_after": 1}},
+                {"match": {"method": "GET"}, "every": 5, "effect": {"html": True}},
+                {"match": {"method": "GET"}, "every": 7, "effect": {"bad_gzip": True}},
+            ],
+        )
+        for thresholds in (Thresholds(page_size=200), BY_BULK):
+            crm = connect(thresholds)
+            assert len(read(crm, CONTACT)) >= 300
+            assert all(result.ok for result in write(crm, CONTACT, sample(20)).values())
+
+    def test_a_web_page_instead_of_an_answer_to_a_write_is_an_unknown_outcome(self, connect, simulator):
+        crm = connect()
+        crm.describe("Contact")
+        strike(simulator, "PATCH", "composite", html=True)
+        with pytest.raises(CrmError) as caught:
+            write(crm, CONTACT, sample(2))
+        assert caught.value.error_class is ErrorClass.UNKNOWN_OUTCOME
+
+    def test_what_is_in_the_recycle_bin_is_told_once(self, connect, simulator):
+        crm = connect()
+        purged, binned = write(crm, CONTACT, sample(2)).values()
+        for result, operation in ((purged, "hard_delete"), (binned, "delete")):
+            simulator.control("edit", {"object": "Contact", "operation": operation, "id": result.crm_id})
+        listed, logged = by_id(read(crm, CONTACT)), by_id(records(crm.deleted(CONTACT, Window())))
+        assert listed[binned.crm_id][DELETED] == "true"
+        assert purged.crm_id not in listed
+        assert binned.crm_id not in logged
+        long_ago = Window(crm.now().replace(year=2020), crm.now().replace(year=2021))
+        assert records(crm.deleted(CONTACT, long_ago)) == []
+
+    def test_record_types_are_set_and_asked_for(self, connect):
+        crm = connect()
+        known = crm.describe("Account").record_types
+        name = min(known)
+        stream = replace(COMPANY, record_type=name)
+        result = next(iter(write(crm, stream, [create(stream, {"name": "Typed Ltd"})]).values()))
+        assert result.crm_id in by_id(read(crm, stream))
+        for other in set(known) - {name}:
+            assert result.crm_id not in by_id(read(crm, replace(COMPANY, record_type=other)))
+        with pytest.raises(CrmError, match="no record type Nothing"):
+            write(crm, replace(COMPANY, record_type="Nothing"), [create(stream, {"name": "X"})])
