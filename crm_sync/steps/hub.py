@@ -1,0 +1,208 @@
+"""The hub step: for the dirty records of a stream, link, decide, apply the takes.
+
+One transaction per chunk. A record whose values cannot enter the hub is parked with its reason and the others go
+on; a record that an application changed meanwhile stays dirty.
+"""
+
+import logging
+from collections.abc import Sequence
+from uuid import UUID
+
+import psycopg
+
+from crm_sync.core.decide import Kind, Verdict, decide_all
+from crm_sync.core.spec import Direction, StreamSpec
+from crm_sync.hub import confirm, differences, dirty, history, intents, merge, parked, review
+from crm_sync.hub.confirm import Accepted
+from crm_sync.hub.dirty import Entry
+from crm_sync.hub.parked import Parked
+from crm_sync.hub.sql import base_table
+from crm_sync.hub.store import Store
+from crm_sync.steps.linking import Linker
+from crm_sync.steps.options import Options, PlanRow, Report
+from crm_sync.steps.reasons import invalid_value, refused_by_hub
+
+log = logging.getLogger(__name__)
+
+CHUNK = 10_000
+
+
+def hub(store: Store, stream: StreamSpec, options: Options, *, only: Sequence[UUID] | None = None) -> Report:
+    """Work off the dirty records of `stream` (of these hub records only, if given).
+
+    Raises BusyError if another process is doing this for the same entity.
+    """
+    report = Report()
+    for name in (
+        "records",
+        "linked",
+        "created",
+        "updated",
+        "converged",
+        "disputes",
+        "waiting",
+        "to_push",
+        "parked",
+        "retry",
+    ):
+        report.add(name, 0)
+    configuration = {**options.as_configuration(), "direction": "hub"}
+    with (
+        store.exclusive(f"hub {stream.entity}"),
+        history.running(store, stream.connection, stream.entity, "merge", configuration) as progress,
+    ):
+        for entries in dirty.chunks(store.conn, stream, min(CHUNK, options.max_records or CHUNK), only=only):
+            with store.transaction():
+                _Chunk(store, stream, options, report).work(entries)
+            if options.max_records is not None and report.counts["records"] >= options.max_records:
+                break
+        progress.processed = report.counts["records"]
+        progress.created = report.counts["created"]
+        progress.updated = report.counts["updated"]
+        progress.failed = report.counts["parked"]
+    log.info("%s hub: %s", stream.name, report.counts)
+    return report
+
+
+class _Chunk:
+    """One chunk of dirty records, from reading to settling."""
+
+    def __init__(self, store: Store, stream: StreamSpec, options: Options, report: Report) -> None:
+        self.conn = store.conn
+        self.store = store
+        self.stream = stream
+        self.options = options
+        self.report = report
+        self.failed: list[Parked] = []
+
+    def work(self, entries: Sequence[Entry]) -> None:
+        self.report.add("records", len({(e.hub_id, e.crm_id) for e in entries}))
+        unlinked = sorted({e.crm_id for e in entries if e.hub_id is None and e.crm_id is not None})
+        linker = Linker(self.store, self.stream, self.options, self.report)
+        linked = linker.link(unlinked) if unlinked else {}
+        self.failed += linker.failed
+        hub_ids = {e.hub_id for e in entries if e.hub_id is not None and e.crm_id is not None} | set(
+            linked.values()
+        )
+        doubtful = self._settle_intents(sorted(hub_ids))
+        open_ids = self._decide(sorted(hub_ids - doubtful)) | doubtful
+        looked_at = {e.crm_id for e in entries if e.crm_id is not None}
+        parked.replace(self.conn, self.stream, "crm", looked_at, self.failed, self.store.run_id)
+        # With nothing left to send, it does not matter any more why something could not be sent.
+        parked.replace(self.conn, self.stream, "hub", map(str, hub_ids - open_ids), [], self.store.run_id)
+        self.report.add("parked", len({p.record_id for p in self.failed}))
+        pushes = self.stream.direction is not Direction.INBOUND
+        settled = []
+        for entry in entries:
+            hub_id = entry.hub_id or linked.get(entry.crm_id or "")
+            if hub_id is None or entry.crm_id is not None:
+                done = hub_id not in open_ids and entry.crm_id not in linker.in_doubt
+            else:
+                done = not pushes  # a hub record that this CRM does not have: the outbound step creates it
+                self.report.add("to_push", int(pushes))
+            if done:
+                settled.append(entry)
+        dirty.settle(self.conn, self.stream, settled)
+
+    def _settle_intents(self, hub_ids: Sequence[UUID]) -> set[UUID]:
+        """Writes of ours without an answer whose effect the mirror shows are confirmed before anything is decided:
+        else our own values would look like somebody's edit. Returns the records that stay in doubt; outbound looks
+        at them."""
+        pending = intents.pending(self.conn, self.stream, hub_ids)
+        links = self._links([i.hub_id for i in pending])
+        answer = {"settled": "seen in the mirror"}
+        linked = [(i, links[i.hub_id]) for i in pending if i.hub_id in links]
+        accepted = [Accepted(i, crm_id, answer) for i, crm_id in linked if i.kind == "create"]
+        accepted += confirm.arrived(
+            self.conn, self.stream, [(i, crm_id) for i, crm_id in linked if i.kind == "update"], answer
+        )
+        confirm.confirm(self.conn, self.stream, accepted, self.store.run_id)
+        return {i.hub_id for i in pending} - {a.intent.hub_id for a in accepted}
+
+    def _links(self, hub_ids: Sequence[UUID]) -> dict[UUID, str]:
+        rows = self.conn.execute(
+            psycopg.sql.SQL("select hub_id, crm_id from {} where hub_id = any(%s)").format(
+                base_table(self.stream)
+            ),
+            [list(hub_ids)],
+        ).fetchall()
+        return dict(rows)
+
+    def _decide(self, hub_ids: Sequence[UUID]) -> set[UUID]:
+        """Apply the takes of linked records; returns the records that still have something to be done elsewhere."""
+        found = differences.read(self.conn, self.stream, hub_ids)
+        verdicts = list(
+            decide_all(self.stream, found, force=self.options.force, check=not self.options.skip_validation)
+        )
+        withheld = {v.difference.hub_id for v in verdicts if v.kind is Kind.INVALID and v.side == "crm"}
+        for v in verdicts:
+            if v.invalid is not None and v.side == "crm":
+                d = v.difference
+                self.failed.append(
+                    invalid_value("crm", d.crm_id, v.invalid, crm_id=d.crm_id, hub_id=d.hub_id)
+                )
+        movable = [
+            v
+            for v in verdicts
+            if v.kind is Kind.CONVERGED or (v.kind is Kind.TAKE and v.difference.hub_id not in withheld)
+        ]
+        done = self._apply(movable)
+        applied = [v for v in movable if v.difference.hub_id in done]
+        self._count(verdicts, applied)
+        applied_keys = {(v.difference.hub_id, v.difference.field) for v in applied}
+        rest = [v for v in verdicts if (v.difference.hub_id, v.difference.field) not in applied_keys]
+        review.close(
+            self.conn, self.stream, hub_ids, [(v.difference.hub_id, v.difference.field) for v in rest]
+        )
+        waits = withheld | {
+            p.hub_id for p in self.failed
+        }  # parked: what would come in waits there, not in the queue
+        coming_in = (Kind.TAKE, Kind.CONVERGED)
+        still_open = {
+            v.difference.hub_id
+            for v in rest
+            if not (v.difference.hub_id in waits and (v.kind in coming_in or v.side == "crm"))
+        }
+        # What was taken may concern this CRM again: a field computed from it, or what a trigger of the user's made of it.
+        taken = {v.difference.hub_id for v in applied if v.kind is Kind.TAKE}
+        return still_open | differences.still(self.conn, self.stream, taken)
+
+    def _apply(self, verdicts: Sequence[Verdict]) -> set[UUID]:
+        """Apply; if the hub table refuses a row, halve until the record is alone, and park it."""
+        if not verdicts:
+            return set()
+        try:
+            with self.conn.transaction():
+                return merge.apply(self.conn, self.stream, verdicts, self.store.run_id)
+        except (psycopg.IntegrityError, psycopg.DataError) as error:
+            records = sorted({v.difference.hub_id for v in verdicts})
+            if len(records) == 1:
+                d = verdicts[0].difference
+                self.failed.append(refused_by_hub(error, d.crm_id, hub_id=d.hub_id))
+                return set()
+            half = set(records[: len(records) // 2])
+            return self._apply([v for v in verdicts if v.difference.hub_id in half]) | self._apply(
+                [v for v in verdicts if v.difference.hub_id not in half]
+            )
+
+    def _count(self, verdicts: Sequence[Verdict], applied: Sequence[Verdict]) -> None:
+        taken = {v.difference.hub_id for v in applied if v.kind is Kind.TAKE}
+        self.report.add("updated", len(taken))
+        self.report.add("converged", sum(v.kind is Kind.CONVERGED for v in applied))
+        self.report.add("decided_by_policy", sum(v.by_policy for v in verdicts))
+        for kind, name in ((Kind.DISPUTE, "disputes"), (Kind.WAIT, "waiting")):
+            self.report.add(name, sum(v.kind is kind for v in verdicts))
+        self.report.add("to_push", len({v.difference.hub_id for v in verdicts if v.kind is Kind.PUSH}))
+        movable = {v.difference.hub_id for v in verdicts if v.kind is Kind.TAKE}
+        self.report.add("retry", len(movable - taken))
+        for v in applied:
+            if v.kind is Kind.TAKE:
+                d = v.difference
+                self.report.show(record=str(d.hub_id), action=f"{d.field} taken: {v.reason}")
+                if self.options.dry_run:
+                    self._plan("update", str(d.hub_id), d.field, d.hub_now, v.value, v.reason)
+
+    def _plan(
+        self, action: str, record: str, field: str, old: str | None, new: str | None, reason: str
+    ) -> None:
+        self.report.plan.append(PlanRow(self.stream.name, "hub", action, record, field, old, new, reason))

@@ -1,0 +1,162 @@
+"""Inbound: ask a CRM what changed in a window, merge it into the mirror, mark the changed records, move the watermark.
+
+One transaction per page; the watermark and the end of the vendor's job move together in the last one. Nothing
+here knows what a change means: that is the hub step's business.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from crm_sync.connectors.crm import Crm, Page, ReadRequest, Window
+from crm_sync.core.spec import StreamSpec
+from crm_sync.core.window import Reading, next_watermark, reading
+from crm_sync.hub import history, mirror, parked, watermark
+from crm_sync.hub.store import Store
+from crm_sync.steps.options import Options, Report, calls_since
+
+log = logging.getLogger(__name__)
+
+DELETIONS_EVERY = timedelta(hours=1)
+
+
+def inbound(
+    store: Store,
+    crm: Crm,
+    stream: StreamSpec,
+    options: Options,
+    *,
+    partition: tuple[datetime, datetime] | None = None,
+    backfill: bool = False,
+) -> Report:
+    """Bring the mirror of `stream` up to date; `partition` is the run's range of days (UTC), None for "up to now".
+
+    Raises BusyError if the stream is being read by another process, CrmError if the CRM cannot be read.
+    """
+    configuration = {**options.as_configuration(), "direction": "inbound", "backfill": backfill}
+    with (
+        store.exclusive(stream.name),  # while outbound sends, the mirror it decided on must not move
+        history.running(
+            store, stream.connection, stream.entity, _sync_type(options, backfill), configuration
+        ) as progress,
+    ):
+        before = dict(crm.calls)
+        report = Report()
+        job = _ReadJob(watermark.Job(store, stream, "inbound"), _Start(crm))
+        window = reading(
+            now=datetime.now(UTC),
+            watermark=watermark.position(store, stream),
+            overlap=crm.overlap,
+            partition=partition,
+            backfill=backfill,
+            full=options.full,
+            start_date=options.start_date,
+        )
+        resumed = job.begin(window, options.max_records)
+        for name in ("read", "created", "updated", "deleted"):
+            report.add(name, 0)
+        request = ReadRequest(stream, Window(window.start, window.end), options.max_records, resumed)
+        newest = _read(store, stream, crm.changed(request, job), report)
+        truncated = options.max_records is not None and report.counts["read"] >= options.max_records
+        deletions = _deletions(store, crm, stream, window, job.started)
+        if deletions is not None:
+            _read(store, stream, crm.deleted(stream, deletions), report)
+        with store.transaction() as conn:
+            if options.skip_validation:
+                parked.requeue(conn, stream)
+            if window.moves and not truncated:
+                watermark.advance(
+                    store,
+                    stream,
+                    next_watermark(started=job.started, newest=newest),
+                    full=window.full,
+                    deletions=job.started if deletions is not None else None,
+                )
+            job.clear()
+        report.calls = calls_since(before, crm.calls)
+        progress.processed = report.counts["read"]
+        progress.created = report.counts["created"]
+        progress.updated = report.counts["updated"] + report.counts["deleted"]
+        progress.metrics = {"calls": report.calls, "window": [str(window.start), str(window.end)]}
+    log.info("%s inbound: %s", stream.name, report.counts)
+    return report
+
+
+def _read(store: Store, stream: StreamSpec, pages: Iterable[Page], report: Report) -> datetime | None:
+    """Merge the pages; returns the newest modification time that was seen."""
+    newest: datetime | None = None
+    for page in pages:
+        with store.transaction() as conn:
+            merged = mirror.merge(conn, stream, page)
+        report.add("read", merged.read)
+        report.add("created", merged.created)
+        report.add("updated", merged.updated)
+        report.add("deleted", merged.deleted)
+        newest = max(filter(None, (newest, merged.newest)), default=None)
+        log.debug("%s inbound page: %s", stream.name, merged)
+    return newest
+
+
+def _deletions(store: Store, crm: Crm, stream: StreamSpec, window: Reading, now: datetime) -> Window | None:
+    """The window of deletions to ask for separately; None if not now.
+
+    After a full read always: what was purged is in no listing. Between full reads only where the vendor lists
+    deletions apart, and once an hour: such a list can neither be filtered nor sorted, its cost is its length.
+    """
+    if window.full:
+        return Window()
+    seen = watermark.deletions_seen(store, stream)
+    if not (window.moves and crm.deletions_apart) or (seen is not None and now - seen < DELETIONS_EVERY):
+        return None
+    return Window(seen - crm.overlap if seen is not None else window.start)
+
+
+def _sync_type(options: Options, backfill: bool) -> str:
+    if backfill:
+        return "backfill"
+    return "full" if options.full else "incremental"
+
+
+class _Start:
+    """The moment a read begins, on the vendor's clock, without a call for it: the clock is heard with the first
+    answer, and what passed since the beginning is taken off."""
+
+    def __init__(self, crm: Crm) -> None:
+        self._crm = crm
+        self._begun = time.monotonic()
+
+    def at(self) -> datetime:
+        return self._crm.now() - timedelta(seconds=time.monotonic() - self._begun)
+
+
+class _ReadJob:
+    """The vendor's job together with the request it answers: only the same request may go on with it."""
+
+    def __init__(self, job: watermark.Job, start: _Start) -> None:
+        self._job = job
+        self._start = start
+        self._resumed: datetime | None = None
+        self._request: dict[str, Any] = {}
+
+    def begin(self, window: Reading, limit: int | None) -> Mapping[str, Any] | None:
+        """State of an interrupted read of the same request, or None."""
+        self._request = {"start": str(window.start), "end": str(window.end), "limit": limit}
+        state = self._job.load()
+        if state is None or state.get("request") != self._request:
+            return None
+        self._resumed = datetime.fromisoformat(state["started"])
+        vendor: Mapping[str, Any] = state["vendor"]
+        return vendor
+
+    @property
+    def started(self) -> datetime:
+        """The vendor's clock when the read began; if an interrupted read is being finished, when that one did."""
+        return self._resumed or self._start.at()
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        self._job.save({"request": self._request, "started": self.started.isoformat(), "vendor": dict(state)})
+
+    def clear(self) -> None:
+        self._job.clear()

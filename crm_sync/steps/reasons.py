@@ -1,0 +1,43 @@
+"""Reasons for parking a record that several steps give. Never the value: its class, its field, the rule."""
+
+from uuid import UUID
+
+import psycopg
+
+from crm_sync.core.errors import ErrorClass
+from crm_sync.core.normalise import Invalid
+from crm_sync.hub.parked import Parked
+
+
+def invalid_value(
+    side: str, record_id: str, invalid: Invalid, *, crm_id: str | None = None, hub_id: UUID | None = None
+) -> Parked:
+    """A value that the other side cannot hold."""
+    return Parked(
+        side,
+        record_id,
+        invalid.field,
+        ErrorClass.VALIDATION,
+        "INVALID_VALUE",
+        invalid.reason,
+        invalid.value_class,
+        hub_id,
+        crm_id,
+    )
+
+
+def refused_by_hub(error: psycopg.Error, crm_id: str, *, hub_id: UUID | None = None) -> Parked:
+    """What a constraint of the hub table says; its detail holds values and is left out."""
+    diagnostic = error.diag
+    reason = diagnostic.message_primary if diagnostic.constraint_name else "a value does not fit its column"
+    return Parked(
+        "crm",
+        crm_id,
+        diagnostic.column_name or "",
+        ErrorClass.VALIDATION,
+        diagnostic.constraint_name or diagnostic.sqlstate or "REFUSED",
+        f"the hub table refuses the record: {reason}",
+        None,
+        hub_id,
+        crm_id,
+    )

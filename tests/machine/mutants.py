@@ -1,0 +1,187 @@
+"""Deliberate faults of the engine. A machine that does not find them proves nothing.
+
+Each is one way in which a sync engine goes wrong in practice, put into the real code by `monkeypatch`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from psycopg import Connection, sql
+
+import crm_sync.steps.hub as hub_step
+import crm_sync.steps.inbound as inbound_step
+from crm_sync.core import decide
+from crm_sync.core.decide import Difference
+from crm_sync.core.errors import ErrorClass
+from crm_sync.core.spec import FieldType, StreamSpec
+from crm_sync.hub import confirm, dirty, intents, link, merge, mirror, review
+from crm_sync.hub.confirm import Accepted
+from crm_sync.hub.intents import Intent
+from crm_sync.hub.sql import base_table, hub_table, ident
+from crm_sync.steps import answers
+from tests.machine.ground import FragileCrm
+
+Mutant = Callable[[pytest.MonkeyPatch], None]
+
+
+def no_overlap(patch: pytest.MonkeyPatch) -> None:
+    """Reading goes on exactly at the watermark."""
+    reading = inbound_step.reading
+    patch.setattr(inbound_step, "reading", lambda **a: reading(**{**a, "overlap": timedelta()}))
+
+
+def watermark_from_now(patch: pytest.MonkeyPatch) -> None:
+    """The watermark is the time at which the run began, not what was seen."""
+
+    def next_watermark(*, started: datetime, newest: datetime | None) -> datetime:
+        return started
+
+    patch.setattr(inbound_step, "next_watermark", next_watermark)
+
+
+def base_moves_on_failure(patch: pytest.MonkeyPatch) -> None:
+    """A refused write counts as agreed on."""
+    refused = answers.Answers._refused
+
+    def wrong(self, conn, by_key, results):  # type: ignore[no-untyped-def]
+        updates = [by_key[r.key] for r in results if by_key[r.key].crm_id is not None]
+        again = refused(self, conn, by_key, results)
+        confirm.confirm(conn, self.stream, [Accepted(i, i.crm_id or "", {}) for i in updates], None)
+        return again
+
+    patch.setattr(answers.Answers, "_refused", wrong)
+
+
+def single_base(patch: pytest.MonkeyPatch) -> None:
+    """One value for both sides: the hub's."""
+
+    def both_halves(conn: Connection, stream: StreamSpec) -> None:
+        texts = [s for s in stream.fields if s.type in (FieldType.PICKLIST, FieldType.PHONE)]
+        if texts:
+            conn.execute(
+                sql.SQL("update {} set {}").format(
+                    base_table(stream),
+                    sql.SQL(", ").join(
+                        sql.SQL("{} = {}").format(ident(f"{s.name}_crm"), ident(f"{s.name}_hub"))
+                        for s in texts
+                    ),
+                )
+            )
+
+    for module in (merge, confirm):
+        move = module._move_base
+
+        def wrong(conn, stream, *rest, move=move):  # type: ignore[no-untyped-def]
+            result = move(conn, stream, *rest)
+            both_halves(conn, stream)
+            return result
+
+        patch.setattr(module, "_move_base", wrong)
+
+
+def blind_create(patch: pytest.MonkeyPatch) -> None:
+    """Nobody looks whether it is there: a create without an answer is simply sent again."""
+    patch.setattr(link, "waiting_matches", lambda *a: set())
+    patch.setattr(link, "_by_external_id", lambda conn, stream: None)
+    patch.setattr(FragileCrm, "by_hub_ids", lambda self, stream, hub_ids: iter(()))
+
+
+def no_compare_and_set(patch: pytest.MonkeyPatch) -> None:
+    """A take overwrites the hub row as it is, not as it was when it was decided about."""
+    stage = merge._stage
+
+    def wrong(conn, moving):  # type: ignore[no-untyped-def]
+        stage(conn, moving)
+        for entity in ("contact", "company"):
+            conn.execute(
+                sql.SQL("update moving m set version = h.xmin::text from {} h where h.id = m.hub_id").format(
+                    hub_table(entity)
+                )
+            )
+
+    patch.setattr(merge, "_stage", wrong)
+
+
+def dispute_dropped(patch: pytest.MonkeyPatch) -> None:
+    """A dispute is taken off the queue without being put before anybody."""
+    patch.setattr(review, "record", lambda *a: None)
+
+
+def intent_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What is being sent is not noted before the call."""
+    patch.setattr(intents, "note", lambda *a: None)
+
+
+def intent_without_payload(patch: pytest.MonkeyPatch) -> None:
+    """It is noted that something was sent, but not what."""
+    pending = intents.pending
+
+    def wrong(*a: object) -> list[Intent]:
+        return [replace(i, sent={}, hub_values={}) for i in pending(*a)]  # type: ignore[arg-type]
+
+    patch.setattr(intents, "pending", wrong)
+
+
+def doubt_ignored(patch: pytest.MonkeyPatch) -> None:
+    """The hub step decides about records whose last write has no answer yet."""
+    patch.setattr(hub_step._Chunk, "_settle_intents", lambda self, hub_ids: set())
+
+
+def settled_unseen(patch: pytest.MonkeyPatch) -> None:
+    """A record that was marked again while it was worked on is taken off the queue."""
+
+    def settle(conn: Connection, stream: StreamSpec, entries: Sequence[dirty.Entry]) -> None:
+        for e in entries:
+            conn.execute(
+                "delete from sync.dirty where connection = %s and entity = %s and side = %s and record_id = %s",
+                [stream.connection, stream.entity, e.side, e.record_id],
+            )
+
+    patch.setattr(dirty, "settle", settle)
+
+
+def mirror_goes_back(patch: pytest.MonkeyPatch) -> None:
+    """A page that is older than what is known overwrites it."""
+    older = "    and (excluded.modified_at is null or m.modified_at is null or excluded.modified_at >= m.modified_at)\n"
+    assert older in mirror._MERGE
+    patch.setattr(mirror, "_MERGE", mirror._MERGE.replace(older, ""))
+
+
+def absent_is_null(patch: pytest.MonkeyPatch) -> None:
+    """A field that is not in a page is taken to be blank."""
+    value = mirror._value
+    patch.setattr(mirror, "_value", lambda spec, staged: value(spec, staged) or sql.SQL("null"))
+
+
+def answer_believed(patch: pytest.MonkeyPatch) -> None:
+    """Whatever reading back shows is taken to be what was sent."""
+    patch.setattr(confirm, "_agrees", lambda spec, accepted, said: [True] * len(said))
+
+
+def own_values_return(patch: pytest.MonkeyPatch) -> None:
+    """A change is looked for only on the side that the mark came from: the CRM's change always counts as one."""
+    decide_all = hub_step.decide_all
+
+    def wrong(stream: StreamSpec, found: Sequence[Difference], **flags: bool) -> Iterator[decide.Verdict]:
+        return decide_all(stream, [replace(d, hub_changed=False) for d in found], **flags)
+
+    patch.setattr(hub_step, "decide_all", wrong)
+
+
+def retry_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What a CRM refused for the moment is taken off the queue."""
+    every = frozenset(ErrorClass)
+    patch.setattr(answers, "_CERTAIN", every - {ErrorClass.UNKNOWN_OUTCOME})
+    patch.setattr(answers.parked, "park", lambda *a: None)
+
+
+MUTANTS: dict[str, Mutant] = {
+    mutant.__name__: mutant
+    for mutant in (
+        no_overlap, watermark_from_now, base_moves_on_failure, single_base, blind_create, no_compare_and_set,
+        dispute_dropped, intent_forgotten, intent_without_payload, doubt_ignored, settled_unseen, mirror_goes_back,
+        absent_is_null, answer_believed, own_values_return, retry_forgotten,
+    )
+}  # fmt: skip

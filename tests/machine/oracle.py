@@ -1,0 +1,304 @@
+"""What must hold, whatever happened: checks at every step, and those for when everything is quiet again.
+
+The oracle knows the two accounts, the hub and what people did (`Diary`), and has its own, simple idea of what a
+value means on the other side. It shares no code with the engine but the names of its tables.
+"""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from crm_sync.connectors.crm import Operation
+from tests.machine.ground import NAMES, OBJECTS, OVERLAP, STAGES, VENDOR, Ground
+
+Key = tuple[str, str, str]  # side ("hub" or a connection), record, field
+
+
+class Broken(AssertionError):  # noqa: N818
+    """An invariant does not hold."""
+
+
+@dataclass(slots=True)
+class Diary:
+    """What people wrote (`written`: all of it). last: the last value a person wrote, by side, record and field. replaced: earlier ones that
+    somebody else had replaced by then. unseen: what was overwritten in a CRM before anybody could see it (the time
+    between the last look and the write: no vendor's batch interface lets us compare and set). born: where the
+    people came from, by e-mail. gone: e-mails of people whose record somebody deleted. hidden: vendor fields that a
+    connection was not allowed to see for a while; what changed meanwhile, only a full read tells."""
+
+    last: dict[Key, str | None] = field(default_factory=dict)
+    written: dict[Key, set[str | None]] = field(default_factory=dict)
+    replaced: set[tuple[Key, str | None]] = field(default_factory=set)
+    unseen: set[tuple[Key, str | None]] = field(default_factory=set)
+    born: dict[str, list[str]] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    hidden: set[str] = field(default_factory=set)
+
+    def wrote(self, key: Key, before: str | None, after: str | None) -> None:
+        """A person changed a value; writing what is already there is no change."""
+        if before == after:
+            return
+        if key in self.last and self.last[key] != before:
+            self.replaced.add((key, self.last[key]))
+        self.last[key] = after
+        self.written.setdefault(key, set()).add(after)
+
+
+def text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+class Oracle:
+    """Looks at everything, changes nothing."""
+
+    def __init__(self, ground: Ground, diary: Diary) -> None:
+        self.g = ground
+        self.diary = diary
+        self._stamps: dict[tuple[str, str, str], object] = {}
+
+    # At every step -----------------------------------------------------------------------------------------------
+
+    def each_step(self) -> None:
+        for name in NAMES:
+            for entity in OBJECTS:
+                self._mirror_only_goes_on(name, entity)
+                self._nothing_is_left_behind(name, entity)
+
+    def _mirror_only_goes_on(self, name: str, entity: str) -> None:
+        for crm_id, row in self.g.mirror(name, entity).items():
+            before = self._stamps.get((name, entity, crm_id))
+            if before is not None and row["modified_at"] < before:  # type: ignore[operator]
+                raise Broken(f"the mirror of {name} {crm_id} went back in time")
+            self._stamps[name, entity, crm_id] = row["modified_at"]
+
+    def _nothing_is_left_behind(self, name: str, entity: str) -> None:
+        """What was modified before the next window begins is in the mirror, visible or not."""
+        position = self.g.one(
+            "select position from sync.watermark where connection = %s and entity = %s", name, entity
+        )
+        if position is None:
+            return
+        mirror = self.g.mirror(name, entity)
+        for row in self.g.accounts[name].rows(OBJECTS[entity]):
+            if row.modified >= position - OVERLAP:  # type: ignore[operator]
+                continue
+            held = mirror.get(row.id)
+            shown = {f: v for f, v in VENDOR[entity].items() if v not in self.diary.hidden}
+            if held is None or any(held[f] != row.values.get(v) for f, v in shown.items()):
+                raise Broken(f"the watermark of {name}/{entity} has passed {row.id}, which was not read")
+
+    def before_write(self, name: str, operation: Operation) -> None:
+        """A write is about to take effect: the engine must have seen what it overwrites, and must change something."""
+        if operation.kind != "update" or operation.crm_id is None:
+            return
+        object_name = operation.crm_id.partition("-")[0]
+        entity = {o: e for e, o in OBJECTS.items()}[object_name]
+        account = self.g.accounts[name]
+        current = account.row(object_name, operation.crm_id).values
+        seen = self.g.mirror(name, entity)[operation.crm_id]
+        base = self.g.base(name, entity)[operation.key]
+        ours = {vendor: f for f, vendor in VENDOR[entity].items()}
+        for vendor, new in operation.values.items():
+            f = ours[vendor]
+            now = current.get(vendor)
+            if now != seen[f]:
+                self.diary.unseen.add(((name, operation.crm_id, f), now))
+                continue
+            if now == new or (f == "phone" and new and now and _digits(new) == _digits(now)):
+                raise Broken(f"phantom write: {name} {operation.crm_id} {vendor} already says {now!r}")
+            if f == "phone":
+                first = not base["phone_agreed"] and now is None
+                if (
+                    seen[f] != base["phone_crm"]
+                    and not first
+                    and not self._decided(name, operation.key, "use_hub")
+                ):
+                    raise Broken(f"blind overwrite of {name} {operation.crm_id} phone {now!r} by {new!r}")
+
+    def _decided(self, name: str, hub_id: str, decision: str) -> bool:
+        return bool(
+            self.g.one(
+                "select count(*) from review.conflict where connection = %s and hub_id = %s and field = 'phone'"
+                " and status = 'decided' and decision = %s",
+                name, hub_id, decision,
+            )
+        )  # fmt: skip
+
+    # When all is quiet -------------------------------------------------------------------------------------------
+
+    def quiet(self, *, final: bool) -> None:
+        """final: what was parked was tried again, so that only what cannot cross may still be parked."""
+        self._queue_is_empty()
+        for name in NAMES:
+            for entity in OBJECTS:
+                self._links(name, entity)
+                self._agreement(name, entity, final=final)
+        self._nobody_twice()
+        self._no_lost_update()
+        self._nothing_invented()
+
+    def _queue_is_empty(self) -> None:
+        for entry in self.g.rows("select connection, entity, side, record_id from sync.dirty"):
+            if not self._waits(str(entry["connection"]), str(entry["entity"]), str(entry["record_id"])):
+                raise Broken(f"still in the queue: {entry}")
+        if left := self.g.rows("select connection, hub_id, kind from sync.intent"):
+            raise Broken(f"intents without an end: {left}")
+
+    def _waits(self, name: str, entity: str, record_id: str) -> bool:
+        """Whether the record refers to something that has no counterpart."""
+        if entity == "company":
+            return False
+        links = self.g.base(name, "company")
+        base = self.g.base(name, "contact")
+        hub_id = (
+            record_id
+            if record_id in base
+            else next((h for h, b in base.items() if b["crm_id"] == record_id), record_id)
+        )
+        ours = self.g.hub("contact").get(hub_id, {}).get("company")
+        crm_id = base.get(hub_id, {}).get("crm_id")
+        theirs = self.g.mirror(name, "contact").get(str(crm_id), {}).get("company")
+        return (ours is not None and str(ours) not in links) or (
+            theirs is not None and theirs not in {b["crm_id"] for b in links.values()}
+        )
+
+    def _parked(self, name: str, entity: str) -> set[str]:
+        return {
+            str(row["record_id"])
+            for row in self.g.rows(
+                "select record_id from sync.parked where connection = %s and entity = %s", name, entity
+            )
+        }
+
+    def _links(self, name: str, entity: str) -> None:
+        """Every record has its counterpart, or waits with its reason."""
+        base, parked = self.g.base(name, entity), self._parked(name, entity)
+        linked = {str(row["crm_id"]) for row in base.values()}
+        for row in self.g.accounts[name].rows(OBJECTS[entity]):
+            if row.id not in linked and row.id not in parked:
+                raise Broken(f"{name} {row.id} never arrived in the hub")
+        for hub_id in self.g.hub(entity):
+            if hub_id not in base and hub_id not in parked:
+                raise Broken(f"hub {entity} {hub_id} never arrived in {name}")
+
+    def _agreement(self, name: str, entity: str, *, final: bool) -> None:
+        hub, base, parked = self.g.hub(entity), self.g.base(name, entity), self._parked(name, entity)
+        mirror = self.g.mirror(name, entity)
+        conflicts = {
+            (str(row["hub_id"]), str(row["field"]))
+            for row in self.g.rows(
+                "select hub_id, field from review.conflict where connection = %s and entity = %s"
+                " and status in ('open', 'skipped')", name, entity,
+            )
+        }  # fmt: skip
+        for hub_id, link in base.items():
+            crm_id = str(link["crm_id"])
+            row = self.g.accounts[name].row(OBJECTS[entity], crm_id)
+            ours = hub.get(hub_id)
+            if row.deleted or ours is None:
+                continue
+            if hub_id in parked or crm_id in parked:
+                if final and not self._cannot_cross(ours, row.values):
+                    raise Broken(f"{name} {crm_id} is parked without need")
+                continue
+            for f, vendor in VENDOR[entity].items():
+                theirs = row.values.get(vendor)
+                if mirror[crm_id][f] != theirs:
+                    raise Broken(
+                        f"the mirror of {name} {crm_id} {f}: {mirror[crm_id][f]!r}, there it is {theirs!r}"
+                    )
+                if (hub_id, f) in conflicts or self._same(name, f, ours, theirs):
+                    continue
+                if f == "company" and self._waits(name, entity, hub_id):
+                    continue
+                raise Broken(
+                    f"{name} {crm_id} {f}: hub {ours.get(f)!r}, CRM {theirs!r}, and nobody was asked"
+                )
+
+    def _cannot_cross(self, ours: dict[str, object], theirs: object) -> bool:
+        return "nonsense" in ours.values() or "nonsense" in theirs.values()  # type: ignore[attr-defined]
+
+    def _same(self, name: str, f: str, ours: dict[str, object], theirs: str | None) -> bool:
+        if f == "full_name":
+            return " ".join(str(ours[n]) for n in ("first_name", "last_name") if ours[n] is not None) == (
+                theirs or ""
+            )
+        value = text(ours[f])
+        if value is None or theirs is None:
+            return value == theirs
+        if f == "phone":
+            return _digits(value) == _digits(theirs)
+        if f == "stage":
+            return STAGES.get(value) == theirs
+        if f == "company":
+            link = self.g.base(name, "company").get(value)
+            return link is not None and link["crm_id"] == theirs
+        return value == theirs
+
+    def _nobody_twice(self) -> None:
+        """Nobody is there more often than people entered them. (Somebody who was entered on two sides may be.)"""
+        found = {"hub": [str(row["email"]) for row in self.g.hub("contact").values()]}
+        for name in NAMES:
+            found[name] = [str(row.values.get("Email")) for row in self.g.accounts[name].rows("Contact")]
+        for email, births in self.diary.born.items():
+            if email in self.diary.gone or (email != "None" and len(births) > 1):
+                continue
+            for side, emails in found.items():
+                if emails.count(email) > len(births):
+                    raise Broken(
+                        f"{email} is in {side} {emails.count(email)} times, entered {len(births)} times"
+                    )
+
+    def _no_lost_update(self) -> None:
+        journal = {
+            ("hub" if row["side"] == "hub" else row["connection"], text(row["hub_id" if row["side"] == "hub" else "crm_id"]),
+             row["field"], row["old_value"])
+            for row in self.g.rows("select * from sync.change where kind = 'update'")
+        }  # fmt: skip
+        for row in self.g.rows(
+            "select connection, hub_id, crm_id, field, hub_value, crm_value from review.conflict"
+        ):
+            journal.add(("hub", text(row["hub_id"]), row["field"], row["hub_value"]))
+            journal.add((row["connection"], row["crm_id"], row["field"], row["crm_value"]))
+        for key, value in [*self.diary.last.items(), *self.diary.replaced]:
+            if (*key, value) in journal or (key, value) in self.diary.unseen:
+                continue
+            if (key, value) in self.diary.replaced or not self._is_current(key, value):
+                raise Broken(f"lost without a trace: {key} was {value!r}")
+
+    def _nothing_invented(self) -> None:
+        """Whatever came from a CRM into the hub, or was disputed, somebody wrote there: never an echo of ours."""
+        for row in self.g.rows(
+            "select connection, crm_id, hub_id, field, new_value from sync.change where side = 'hub' and kind = 'update' and reason not like 'force%%'"  # which is told to take anything
+        ):
+            name, f, value = str(row["connection"]), str(row["field"]), text(row["new_value"])
+            written = self.diary.written.get((name, str(row["crm_id"]), f), {None})
+            if f == "city" and value is not None and value == value.upper():
+                continue  # beta's own spelling of what we sent
+            if not any(self._same(name, f, {f: value}, theirs) for theirs in written):
+                raise Broken(f"nobody wrote {value!r} into {name} {row['crm_id']} {f}, but the hub took it")
+        for row in self.g.rows(
+            "select connection, crm_id, field, crm_value from review.conflict where field = 'phone'"
+        ):
+            written = self.diary.written.get(
+                (str(row["connection"]), str(row["crm_id"]), str(row["field"])), {None}
+            )
+            if row["crm_value"] not in written:
+                raise Broken(f"nobody wrote {row['crm_value']!r}, but it is disputed: {row}")
+
+    def _is_current(self, key: Key, value: str | None) -> bool:
+        side, record, f = key
+        if side == "hub":
+            entity = "contact" if f in VENDOR["contact"] else "company"
+            row = self.g.hub(entity).get(record)
+            return row is None or text(row[f]) == value
+        object_name = record.partition("-")[0]
+        found = self.g.accounts[side].row(object_name, record)
+        vendor = VENDOR["contact" if object_name == "Contact" else "company"][f]
+        return found.deleted or found.values.get(vendor) == value
+
+
+def _digits(value: str) -> str:
+    return "".join(c for c in value if c.isdigit())[-10:]
+
+
+QUIET_AFTER = timedelta(seconds=61)
