@@ -1,0 +1,84 @@
+"""The check `conflicts` on `hub/<entity>`: the review table.
+
+Blocking, so that it stands before outbound in every run, but only a warning: open conflicts hold nothing up. It
+does not guard anything; outbound finds the same disputes again by itself and leaves them alone.
+
+It is not partitioned: it shows all open conflicts of the entity, whatever days the run was about.
+"""
+
+import dagster as dg
+
+from crm_sync.assets import names, tables
+from crm_sync.assets.failures import RETRY, told
+from crm_sync.core.spec import System
+from crm_sync.hub import review
+from crm_sync.resources.hub import Hub
+from crm_sync.resources.options import SyncOptions
+from crm_sync.settings import Settings
+from crm_sync.steps.conflicts import conflicts
+from crm_sync.steps.options import Report
+
+
+def checks(system: System, settings: Settings) -> list[dg.AssetChecksDefinition]:
+    """One check per entity."""
+    return [_check(system, entity, settings) for entity in system.entities]
+
+
+def _check(system: System, entity: str, settings: Settings) -> dg.AssetChecksDefinition:
+    streams = system.of_entity(entity)
+
+    @dg.asset_check(
+        asset=names.hub_key(entity),
+        name=names.CHECK,
+        description=f"Fields of {entity} records that were changed in the hub and in a CRM, differently, and that no"
+        " policy may settle: a person decides. Open [Show Markdown] for a link per decision.",
+        blocking=True,
+        pool=names.hub_pool(entity),
+        retry_policy=RETRY,
+    )
+    def conflicts_of(
+        context: dg.AssetCheckExecutionContext, hub: dg.ResourceParam[Hub], options: SyncOptions
+    ) -> dg.AssetCheckResult:
+        with told(f"hub {entity}, conflicts"):
+            flags = options.flags()
+            report = Report()
+            for stream in streams:
+                report.include(conflicts(hub.store(dry_run=flags.dry_run), stream))
+            found = evaluation(hub, system, entity, settings, location=location_of(context.run))
+            if flags.dry_run:
+                found["dry_run_disputes"] = dg.MetadataValue.int(report.counts["disputes"])
+            return dg.AssetCheckResult(
+                passed=passed(found), severity=dg.AssetCheckSeverity.WARN, metadata=found
+            )
+
+    return conflicts_of
+
+
+def evaluation(
+    hub: Hub, system: System, entity: str, settings: Settings, *, location: str
+) -> tables.Metadata:
+    """What the check reports: the open conflicts as they are committed (in a dry run: without the run's own, whose
+    numbers will not exist)."""
+    masking = tables.Masking(system, settings)
+    with hub.reading() as conn:
+        rows = review.find(conn, entity=entity, limit=settings.review_rows)
+        total = review.count(conn, entity)
+        skipped = review.count(conn, entity, "skipped")
+    return {
+        "open": dg.MetadataValue.int(total),
+        "skipped": dg.MetadataValue.int(skipped),
+        "shown": dg.MetadataValue.text(tables.shown(len(rows), total)),
+        "conflicts": tables.review_table(rows, masking),
+        "decide": tables.review_markdown(rows, masking, location),
+    }
+
+
+def passed(metadata: tables.Metadata) -> bool:
+    """Whether nothing waits for a person."""
+    return metadata["open"].value == 0
+
+
+def location_of(run: dg.DagsterRun) -> str:
+    """The code location's name, which is part of the UI's addresses."""
+    origin = run.remote_job_origin
+    return origin.location_name if origin is not None else names.LOCATION

@@ -1,0 +1,83 @@
+"""What an error means for the run: said in a sentence, tried again or not, without anybody's data.
+
+Connectors have already waited and tried again for what passes within seconds; a step is only tried again for what
+may pass in a minute. Errors from elsewhere (a driver, a bug) may quote values of records in their text, so that of
+those only the type and the place are shown.
+"""
+
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+
+from crm_sync.core.errors import BusyError, CrmError, ErrorClass, SyncError
+
+RETRY = dg.RetryPolicy(max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+"""For failures that allow it: `Failure(allow_retries=False)` is final."""
+
+_ADVICE = {
+    ErrorClass.AUTH: "Connect the account again; `crm-sync check` says whether it works.",
+    ErrorClass.PERMISSION: "Give the CRM's user access, or take the object or field out of the connection file.",
+    ErrorClass.RATE_LIMIT: "The CRM's limit is used up; the next sync goes on where this one stopped.",
+    ErrorClass.TRANSIENT: "The CRM could not be reached; the next sync goes on where this one stopped.",
+}
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Turn every error of the block into a `dg.Failure` about `what` (a stream, a job)."""
+    try:
+        yield
+    except (dg.Failure, dg.RetryRequested):
+        raise
+    except Exception as error:  # noqa: BLE001 - nothing is swallowed
+        raise failure(what, error) from None  # a chained error would bring its text along
+
+
+def failure(what: str, error: Exception) -> dg.Failure:
+    """The failure that `error` means."""
+    if isinstance(error, SyncError):
+        advice = _ADVICE.get(error.error_class, "") if isinstance(error, CrmError) else ""
+        return dg.Failure(
+            f"{what}: {error} {advice}".strip(), metadata=_facts(error), allow_retries=_may_pass(error)
+        )
+    facts: dict[str, dg.MetadataValue] = {
+        "error": dg.MetadataValue.text(type(error).__name__),
+        "where": _where(error),
+    }
+    if isinstance(error, psycopg.Error) and error.sqlstate:
+        facts["sqlstate"] = dg.MetadataValue.text(error.sqlstate)
+    return dg.Failure(
+        f"{what}: {type(error).__name__}, see the metadata for the place; its text is left out, it may hold values"
+        " of records",
+        metadata=facts,
+        allow_retries=_may_pass(error),
+    )
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the step may be run again. An unknown outcome too: the outbound step looks before it writes."""
+    if isinstance(error, CrmError):
+        return error.retryable or error.error_class is ErrorClass.UNKNOWN_OUTCOME
+    return isinstance(error, (BusyError, psycopg.OperationalError))
+
+
+def _facts(error: SyncError) -> Mapping[str, dg.MetadataValue]:
+    if not isinstance(error, CrmError):
+        return {"error": dg.MetadataValue.text(type(error).__name__)}
+    facts = {"error": dg.MetadataValue.text(str(error.error_class))}
+    if error.code is not None:
+        facts["code"] = dg.MetadataValue.text(error.code)
+    if error.status is not None:
+        facts["status"] = dg.MetadataValue.text(str(error.status))
+    return facts
+
+
+def _where(error: Exception) -> dg.MetadataValue:
+    """The calls that led here, without the error's text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    return dg.MetadataValue.md("```\n" + "\n".join(lines) + "\n```")

@@ -1,0 +1,75 @@
+"""The jobs over the assets, and how to run one without the UI."""
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from crm_sync.assets import names
+from crm_sync.core.spec import System
+from crm_sync.resources.options import run_config
+
+
+def sync_jobs(system: System) -> list[UnresolvedAssetJobDefinition]:
+    """The sync of each connection, in the order of the connections."""
+    return [
+        dg.define_asset_job(
+            names.sync_job(connection.name),
+            selection=dg.AssetSelection.assets(*connection_keys(system, connection.name)),
+            tags={names.CONNECTION_TAG: connection.name},
+            description=f"Two-way sync of {connection.name}: into the mirror, into the hub, back to the CRM.",
+        )
+        for connection in system.connections
+    ]
+
+
+def reconcile_jobs(system: System) -> list[UnresolvedAssetJobDefinition]:
+    """The full comparison of each connection."""
+    return [
+        dg.define_asset_job(
+            names.reconcile_job(connection.name),
+            selection=dg.AssetSelection.assets(*connection_keys(system, connection.name)),
+            tags={names.CONNECTION_TAG: connection.name},
+            config=run_config(full=True),
+            description=f"Read everything of {connection.name} and compare everything; finds nothing if all is well.",
+        )
+        for connection in system.connections
+    ]
+
+
+def common_jobs(system: System) -> list[UnresolvedAssetJobDefinition]:
+    """A sync of everything, and the checks alone."""
+    return [
+        dg.define_asset_job(
+            names.SYNC_ALL,
+            selection=dg.AssetSelection.all(),
+            description="Sync every connection: all CRMs into the hub, then the hub to all CRMs.",
+        ),
+        dg.define_asset_job(
+            names.RECHECK,
+            selection=dg.AssetSelection.checks(*(names.check_key(entity) for entity in system.entities)),
+            description="Look for conflicts again and refresh the review tables; nothing is synced.",
+        ),
+    ]
+
+
+def connection_keys(
+    system: System, connection: str, entities: frozenset[str] | None = None
+) -> list[dg.AssetKey]:
+    """The assets of a connection's sync, of these entities only if given."""
+    streams = [s for s in system.connection(connection).streams if entities is None or s.entity in entities]
+    return [
+        *(names.inbound_key(stream) for stream in streams),
+        *(names.hub_key(stream.entity) for stream in streams),
+        *(names.outbound_key(stream) for stream in streams),
+    ]
+
+
+def failures_of(result: dg.ExecuteInProcessResult) -> list[str]:
+    """Why steps failed, one sentence each."""
+    found = []
+    for event in result.all_node_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            found.append(
+                data.user_failure_data.description if data.user_failure_data else data.error_display_string
+            )
+    return [text for text in found if text]

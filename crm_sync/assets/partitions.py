@@ -1,0 +1,34 @@
+"""Partitions: days of a record's modification time in the CRM, UTC.
+
+All assets of a run share one definition. Today is a partition, materialized again with every sync. Assets are
+written against the time window of their run, so that one day and the range of a backfill are the same code. A run
+without a partition is not possible: Dagster asks a partitioned asset for the partition of its upstream assets.
+"""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from crm_sync.assets.names import BACKFILL_TAG
+
+FIRST_DAY = "2020-01-01"
+"""Where the calendar in the UI begins. Older records lose nothing: a first or full sync reads everything, whatever
+the partition."""
+
+DAYS = dg.DailyPartitionsDefinition(start_date=FIRST_DAY, timezone="UTC", end_offset=1)
+
+
+def today(now: datetime | None = None) -> str:
+    """The partition of a sync up to now."""
+    return f"{now or datetime.now(UTC):%Y-%m-%d}"
+
+
+def window_of(context: dg.AssetExecutionContext) -> tuple[datetime, datetime]:
+    """Start and end (exclusive) of the run's days, UTC."""
+    window = context.partition_time_window
+    return window.start, window.end
+
+
+def is_backfill(context: dg.AssetExecutionContext) -> bool:
+    """Whether a person asked for exactly these days."""
+    return BACKFILL_TAG in context.run.tags

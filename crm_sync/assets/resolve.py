@@ -1,0 +1,119 @@
+"""The job `resolve_conflicts`: a person's decision about conflicts, applied at once.
+
+The links of the review table lead to its launchpad, filled in. Only ids and names go into the configuration,
+which Dagster keeps in clear text.
+"""
+
+import getpass
+from typing import Literal
+
+import dagster as dg
+from pydantic import Field
+
+from crm_sync.assets import checks, links, names, tables
+from crm_sync.assets.failures import told
+from crm_sync.core.spec import Policy, System
+from crm_sync.hub.store import Store
+from crm_sync.resources.connections import Connections
+from crm_sync.resources.hub import Hub
+from crm_sync.settings import Settings
+from crm_sync.steps import resolve
+
+Choice = Literal["use_hub", "use_crm", "skip", "policy"]
+PolicyName = Literal["most_recent_wins", "hub_wins", "crm_wins", "prefer_crm_unless_blank"]
+
+
+class ResolveConfig(dg.Config):
+    """Which conflicts, and how they end."""
+
+    ids: str = Field(default="", description="Numbers from the review table, separated by commas.")
+    connection: str = Field(default="", description="Only conflicts of this connection.")
+    entity: str = Field(default="", description="Only conflicts of this entity.")
+    field: str = Field(default="", description="Only conflicts about this field.")
+    decision: Choice = Field(
+        default="skip",
+        description="use_hub: the hub's value goes to the CRM. use_crm: the CRM's value goes into the hub. skip: leave"
+        " both as they are until one changes again. policy: each ends as `policy` says.",
+    )
+    policy: PolicyName = Field(default="most_recent_wins", description="For decision: policy.")
+    note: str = Field(default="", description="Why, for the record. No personal data.")
+
+
+def resolve_job(system: System, settings: Settings) -> dg.JobDefinition:
+    """The job; it ends by reporting the check `conflicts` anew, so that the table in the UI is up to date."""
+
+    @dg.op(name=links.OP, out=dg.Out(dg.Nothing), description="Decide conflicts and apply the decisions.")
+    def resolve_op(
+        context: dg.OpExecutionContext,
+        config: ResolveConfig,
+        hub: dg.ResourceParam[Hub],
+        connections: dg.ResourceParam[Connections],
+    ) -> None:
+        entities: set[str] = set()
+        with told(names.RESOLVE):
+            store = hub.store(dry_run=False)
+            found = resolve.select(store, system, selection(config))
+            entities = {conflict.entity for conflict in found}
+            try:
+                done = resolve.resolve(
+                    store, system, connections.crm, found, _decision(config), _person(context, config)
+                )
+            finally:
+                for entity in sorted(entities):
+                    _report(context, hub, system, entity, settings)
+        for name, report in done.reports.items():
+            context.log.info("%s: %s", name, report.counts)
+        context.add_output_metadata(_metadata(store, len(found), done))
+
+    @dg.job(
+        name=names.RESOLVE,
+        description="Decide conflicts of the review table: give ids or a filter, and a decision.",
+    )
+    def resolve_conflicts() -> None:
+        resolve_op()
+
+    return resolve_conflicts
+
+
+def selection(config: ResolveConfig) -> resolve.Selection:
+    """What the configuration selects. Raises SyncError for ids that are no numbers."""
+    return resolve.Selection(
+        resolve.parse_ids(config.ids), config.connection.strip(), config.entity.strip(), config.field.strip()
+    )
+
+
+def _decision(config: ResolveConfig) -> Literal["use_hub", "use_crm", "skip"] | Policy:
+    return Policy(config.policy) if config.decision == "policy" else config.decision
+
+
+def _person(context: dg.OpExecutionContext, config: ResolveConfig) -> str:
+    """Who decided: the user that Dagster knows, else the account that runs it; and the note."""
+    user = context.run.tags.get("user") or getpass.getuser()
+    return f"{user} ({config.note.strip()})" if config.note.strip() else user
+
+
+def _report(
+    context: dg.OpExecutionContext, hub: Hub, system: System, entity: str, settings: Settings
+) -> None:
+    metadata = checks.evaluation(hub, system, entity, settings, location=checks.location_of(context.run))
+    context.instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=names.hub_key(entity),
+            check_name=names.CHECK,
+            passed=checks.passed(metadata),
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata=metadata,
+        )
+    )
+
+
+def _metadata(store: Store, found: int, done: resolve.Resolved) -> tables.Metadata:
+    metadata: tables.Metadata = {"selected": dg.MetadataValue.int(found)}
+    metadata |= {str(name): dg.MetadataValue.int(number) for name, number in done.decided.items()}
+    if done.left:
+        metadata["left_open"] = dg.MetadataValue.text(", ".join(map(str, done.left)))
+    if done.later:
+        metadata["applied_by_the_next_sync_of"] = dg.MetadataValue.text(", ".join(done.later))
+    if store.run_id is not None:
+        metadata["run"] = dg.MetadataValue.text(store.run_id)
+    return metadata

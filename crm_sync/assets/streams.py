@@ -1,0 +1,166 @@
+"""The assets, by factory from the streams: inbound, hub, outbound. Thin: read, call the step, report the counts.
+
+None of them decides anything, and each may be run alone, late or twice: what is to happen follows from the state of
+the database. The order of a run (referenced entities first) only makes it quicker.
+"""
+
+import logging
+import warnings
+
+import dagster as dg
+
+from crm_sync.assets import names, schemas, tables
+from crm_sync.assets.failures import RETRY, told
+from crm_sync.assets.partitions import DAYS, is_backfill, window_of
+from crm_sync.core.spec import Direction, StreamSpec, System
+from crm_sync.hub import dirty
+from crm_sync.resources.connections import Connections
+from crm_sync.resources.hub import Hub
+from crm_sync.resources.options import SyncOptions
+from crm_sync.settings import Settings
+from crm_sync.steps.hinted import hinted
+from crm_sync.steps.hub import hub as merge  # inside an asset, `hub` is the resource
+from crm_sync.steps.inbound import inbound
+from crm_sync.steps.options import Options, Report
+from crm_sync.steps.outbound import outbound
+
+
+def assets(system: System, settings: Settings) -> list[dg.AssetsDefinition]:
+    """All assets of the system."""
+    masking = tables.Masking(system, settings)
+    with warnings.catch_warnings():
+        # The one beta parameter that this project relies on: without it a backfill of 30 days is 30 runs.
+        warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
+        return _assets(system, masking)
+
+
+def _assets(system: System, masking: tables.Masking) -> list[dg.AssetsDefinition]:
+    return [
+        *(inbound_asset(stream, masking) for stream in system.streams),
+        *(hub_asset(system, entity, masking) for entity in system.entities),
+        *(outbound_asset(system, stream, masking) for stream in system.streams),
+    ]
+
+
+def inbound_asset(stream: StreamSpec, masking: tables.Masking) -> dg.AssetsDefinition:
+    """`<connection>/inbound/<entity>`: what changed in the CRM, into the mirror."""
+
+    @dg.asset(
+        key=names.inbound_key(stream),
+        description=f"What changed in {stream.object} of {stream.connection}, brought into the mirror table"
+        f" `{stream.connection}.{stream.entity}` in the CRM's own values.",
+        group_name=stream.connection,
+        kinds=schemas.kinds(stream.kind),
+        owners=schemas.OWNERS,
+        metadata=schemas.inbound_metadata(stream),
+        partitions_def=DAYS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=stream.connection,
+        retry_policy=RETRY,
+        op_tags={names.CONNECTION_TAG: stream.connection},
+    )
+    def inbound_of(
+        context: dg.AssetExecutionContext,
+        hub: dg.ResourceParam[Hub],
+        connections: dg.ResourceParam[Connections],
+        options: SyncOptions,
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        with told(f"{stream.name} inbound"):
+            flags = _flags(options)
+            store, crm = hub.store(dry_run=flags.dry_run), connections.crm(stream.connection)
+            report = hinted(store, crm, stream)
+            report.include(
+                inbound(
+                    store, crm, stream, flags, partition=window_of(context), backfill=is_backfill(context)
+                )
+            )
+            if flags.full:
+                with store.transaction() as conn:
+                    report.add("to_compare", dirty.mark_all(conn, stream))
+            return _result(report, flags, masking)
+
+    return inbound_of
+
+
+def hub_asset(system: System, entity: str, masking: tables.Masking) -> dg.AssetsDefinition:
+    """`hub/<entity>`: link, decide, take, for the dirty records of every connection."""
+    streams = system.of_entity(entity)
+    before = dict.fromkeys(target for stream in streams for target in schemas.references(system, stream))
+
+    @dg.asset(
+        key=names.hub_key(entity),
+        deps=[
+            *(names.inbound_key(stream) for stream in streams),
+            *(names.hub_key(target) for target in before),
+        ],
+        description=f"The table `hub.{entity}` that your applications use, with the CRMs' changes merged in; what"
+        " was changed on both sides ends by policy, or waits for a person in the check `conflicts`.",
+        group_name="hub",
+        kinds={"postgres"},
+        owners=schemas.OWNERS,
+        metadata=schemas.hub_metadata(system, entity),
+        partitions_def=DAYS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=names.hub_pool(entity),
+        retry_policy=RETRY,
+    )
+    def hub_of(hub: dg.ResourceParam[Hub], options: SyncOptions) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        with told(f"hub {entity}"):
+            flags = _flags(options)
+            store = hub.store(dry_run=flags.dry_run)
+            report = Report()
+            for stream in streams:
+                report.include(merge(store, stream, flags))
+            return _result(report, flags, masking)
+
+    return hub_of
+
+
+def outbound_asset(system: System, stream: StreamSpec, masking: tables.Masking) -> dg.AssetsDefinition:
+    """`<connection>/outbound/<entity>`: what the hub has and the CRM does not."""
+    targets = [t for t in schemas.references(system, stream) if _has(system, stream.connection, t)]
+    inbound_only = stream.direction is Direction.INBOUND
+
+    @dg.asset(
+        key=names.outbound_key(stream),
+        deps=[
+            names.hub_key(stream.entity),
+            *(names.outbound_key(system.stream(stream.connection, target)) for target in targets),
+        ],
+        description=f"Nothing: {stream.entity} of {stream.connection} is inbound only."
+        if inbound_only
+        else f"What changed in `hub.{stream.entity}`, sent to {stream.object} of {stream.connection}. A field in"
+        " dispute is never touched.",
+        group_name=stream.connection,
+        kinds=schemas.kinds(stream.kind),
+        owners=schemas.OWNERS,
+        metadata=schemas.outbound_metadata(stream),
+        partitions_def=DAYS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=stream.connection,
+        retry_policy=RETRY,
+        op_tags={names.CONNECTION_TAG: stream.connection},
+    )
+    def outbound_of(
+        hub: dg.ResourceParam[Hub], connections: dg.ResourceParam[Connections], options: SyncOptions
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        with told(f"{stream.name} outbound"):
+            flags = _flags(options)
+            store, crm = hub.store(dry_run=flags.dry_run), connections.crm(stream.connection)
+            return _result(outbound(store, crm, stream, flags), flags, masking)
+
+    return outbound_of
+
+
+def _has(system: System, connection: str, entity: str) -> bool:
+    return any(stream.connection == connection for stream in system.of_entity(entity))
+
+
+def _flags(options: SyncOptions) -> Options:
+    flags = options.flags()
+    logging.getLogger("crm_sync").setLevel(logging.DEBUG if flags.debug else logging.INFO)
+    return flags
+
+
+def _result(report: Report, flags: Options, masking: tables.Masking) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    return dg.MaterializeResult(metadata=tables.of_report(report, flags, masking))

@@ -1,0 +1,155 @@
+"""What assets and checks show in the UI: counts, the preview of a run, the plan of a dry run, the review table.
+
+Tables in metadata are drawn inline without paging, so every one is capped and says so. Counts are numbers: Dagster
+plots them over time.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+import dagster as dg
+
+from crm_sync.assets import links
+from crm_sync.core.spec import FieldType, System
+from crm_sync.hub.review import Conflict, Decision
+from crm_sync.settings import Settings
+from crm_sync.steps.options import Options, PlanRow, Report
+
+PLAN_ROWS = 100
+_PUBLIC = frozenset({FieldType.BOOLEAN, FieldType.PICKLIST, FieldType.MULTIPICKLIST, FieldType.REFERENCE})
+"""Types whose values say little about a person; the others are masked where masking is on."""
+
+Metadata = dict[str, dg.MetadataValue]
+
+
+def mask(value: str | None) -> str | None:
+    """The value with all but its length and first character hidden."""
+    return value if not value else f"{value[0]}… ({len(value)} characters)"
+
+
+class Masking:
+    """Which values may be shown, as the setting CRM_SYNC_MASK_REVIEW says."""
+
+    def __init__(self, system: System, settings: Settings) -> None:
+        self._on = settings.mask_review
+        self._public = {
+            (entity, name)
+            for entity in system.entities
+            for name, spec in system.hub_fields(entity).items()
+            if spec.type in _PUBLIC
+        }
+
+    def __call__(self, entity: str, field: str, value: str | None) -> str | None:
+        return mask(value) if self._on and (entity, field) not in self._public else value
+
+
+def of_report(report: Report, options: Options, masking: Masking) -> Metadata:
+    """Metadata of a materialization."""
+    metadata: Metadata = {name: dg.MetadataValue.int(number) for name, number in report.counts.items()}
+    metadata["calls"] = dg.MetadataValue.int(sum(report.calls.values()))
+    for family, number in sorted(report.calls.items()):
+        metadata[f"calls/{family}"] = dg.MetadataValue.int(number)
+    if report.notes:
+        metadata["notes"] = dg.MetadataValue.text("\n".join(report.notes))
+    if report.preview:
+        metadata["preview"] = table(report.preview)
+    if options.dry_run:
+        metadata["dry_run"] = dg.MetadataValue.bool(True)
+        metadata["plan"] = table([_planned(row, masking) for row in report.plan[:PLAN_ROWS]], _PLAN_COLUMNS)
+        metadata["plan_shows"] = dg.MetadataValue.text(
+            shown(min(len(report.plan), PLAN_ROWS), len(report.plan))
+        )
+    return metadata
+
+
+def table(rows: Sequence[Mapping[str, str | int | None]], columns: Sequence[str] = ()) -> dg.MetadataValue:
+    """Rows with the same keys; `columns` names them where there may be no row."""
+    names = list(columns) or list(dict.fromkeys(name for row in rows for name in row))
+    schema = dg.TableSchema([dg.TableColumn(name) for name in names])
+    return dg.MetadataValue.table(
+        [dg.TableRecord({name: row.get(name, "") for name in names}) for row in rows], schema=schema
+    )
+
+
+def shown(rows: int, total: int) -> str:
+    """`50 of 312`."""
+    return f"{rows} of {total}"
+
+
+_PLAN_COLUMNS = ("stream", "target", "action", "record", "field", "old", "new", "reason")
+
+
+def _planned(row: PlanRow, masking: Masking) -> dict[str, str | int | None]:
+    entity = row.stream.rpartition("/")[2]
+    return {
+        "stream": row.stream,
+        "target": row.target,
+        "action": row.action,
+        "record": row.record,
+        "field": row.field,
+        "old": _cell(masking(entity, row.field, row.old)),
+        "new": _cell(masking(entity, row.field, row.new)),
+        "reason": row.reason,
+    }
+
+
+REVIEW_COLUMNS = (
+    "id", "connection", "record", "field", "hub value", "CRM value", "hub changed", "CRM changed", "suggestion", "why",
+)  # fmt: skip
+
+
+def review_table(conflicts: Sequence[Conflict], masking: Masking) -> dg.MetadataValue:
+    """The open conflicts as the UI's plain table."""
+    return table([_conflict(conflict, masking) for conflict in conflicts], REVIEW_COLUMNS)
+
+
+def review_markdown(conflicts: Sequence[Conflict], masking: Masking, location: str) -> dg.MetadataValue:
+    """The open conflicts as Markdown, with a link per row and decision to the filled launchpad."""
+    lines = [
+        "| # | record | field | hub | CRM | who changed it when | decide |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for c in conflicts:
+        row = _conflict(c, masking)
+        decisions = " · ".join(_decision(c, name, location) for name in get_args(Decision))
+        cells = [
+            str(c.id),
+            f"{links.code(c.connection)} {links.code(c.crm_id)}",
+            links.code(c.field),
+            links.code(masking(c.entity, c.field, c.hub_value)),
+            links.code(masking(c.entity, c.field, c.crm_value)),
+            f"hub: {links.code(str(row['hub changed']))} CRM: {links.code(str(row['CRM changed']))}",
+            decisions,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return dg.MetadataValue.md("\n".join(lines) if conflicts else "No open conflicts.")
+
+
+def _decision(c: Conflict, name: Decision, location: str) -> str:
+    link = f"[{name.replace('_', ' ')}]({links.resolve(c.id, name, location=location)})"
+    return f"**{link}**" if name == c.suggestion else link
+
+
+def _conflict(c: Conflict, masking: Masking) -> dict[str, str | int | None]:
+    hub_at = (
+        f"{c.hub_changed_at:%Y-%m-%d %H:%M:%S} by {c.hub_changed_by or 'hub'}"
+        if c.hub_changed_at
+        else "unknown"
+    )
+    crm_at = f"{c.crm_changed_at:%Y-%m-%d %H:%M:%S} in {c.connection}" if c.crm_changed_at else "unknown"
+    return {
+        "id": c.id,
+        "connection": c.connection,
+        "record": c.crm_id,
+        "field": c.field,
+        "hub value": _cell(masking(c.entity, c.field, c.hub_value)),
+        "CRM value": _cell(masking(c.entity, c.field, c.crm_value)),
+        "hub changed": hub_at,
+        "CRM changed": crm_at,
+        "suggestion": c.suggestion.replace("_", " "),
+        "why": c.reason,
+    }
+
+
+def _cell(value: str | None) -> str:
+    return "" if value is None else links.plain(value)

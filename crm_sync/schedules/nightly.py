@@ -1,0 +1,37 @@
+"""The nightly reconcile: read everything, compare everything. It must find nothing; what it finds was lost elsewhere.
+
+It does not skip while a sync is in flight: the queue starts it when that is done, and the incremental schedule skips
+meanwhile.
+"""
+
+import dagster as dg
+
+from crm_sync.assets import names
+from crm_sync.assets.partitions import today
+from crm_sync.core.spec import System
+from crm_sync.resources.options import run_config
+
+FIRST_MINUTE, APART = 17, 7  # past three o'clock UTC; connections begin one after the other
+
+
+def reconcile_schedules(system: System) -> list[dg.ScheduleDefinition]:
+    """One schedule per connection."""
+    return [_schedule(connection.name, number) for number, connection in enumerate(system.connections)]
+
+
+def _schedule(connection: str, number: int) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=f"nightly_{connection}",
+        job_name=names.reconcile_job(connection),
+        cron_schedule=f"{(FIRST_MINUTE + APART * number) % 60} 3 * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Read everything of {connection} and compare everything.",
+    )
+    def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        day = today(context.scheduled_execution_time)
+        return dg.RunRequest(
+            run_key=f"{connection}-{day}", partition_key=day, run_config=run_config(full=True)
+        )
+
+    return nightly
