@@ -1,0 +1,109 @@
+"""`crm-sync status`: how far every stream is."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from crm_sync.commands import console
+from crm_sync.commands.workspace import workspace
+from crm_sync.core.spec import StreamSpec
+from crm_sync.hub import dirty, parked
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One stream. Times are UTC; changed: records that have to be looked at; waiting: records with a reference whose
+    target is not in the other side yet; conflicts: open ones."""
+
+    stream: str
+    direction: str
+    linked: int
+    changed: int
+    waiting: int
+    parked: int
+    conflicts: int
+    watermark: datetime | None
+    last_run: datetime | None
+    last_status: str | None
+
+
+def status(*, as_json: bool) -> None:
+    """Show all streams, in the order in which they are synced."""
+    here = workspace()
+    with psycopg.connect(here.database(), autocommit=True) as conn:
+        conn.execute("set timezone = 'UTC'")
+        states = [state(conn, stream) for stream in here.streams()]
+    if as_json:
+        console.out.print(
+            json.dumps([asdict(s) for s in states], default=str, indent=2), soft_wrap=True, markup=False
+        )
+        return
+    numbers = ("linked", "changed", "waiting", "parked", "conflicts")
+    table = console.table(
+        "stream", "direction", *numbers, "read up to (UTC)", "last run (UTC)", "", numbers=numbers
+    )
+    for s in states:
+        table.add_row(
+            s.stream,
+            s.direction.replace("_", " "),
+            *(console.number(n) for n in (s.linked, s.changed, s.waiting, s.parked, s.conflicts)),
+            f"{s.watermark:%Y-%m-%d %H:%M:%S}" if s.watermark else "never",
+            f"{s.last_run:%Y-%m-%d %H:%M:%S}" if s.last_run else "never",
+            s.last_status or "",
+        )
+    console.out.print(table)
+
+
+def state(conn: psycopg.Connection, stream: StreamSpec) -> State:
+    """What the database says about one stream."""
+    base = sql.Identifier(stream.connection, f"{stream.entity}_base")
+    query = sql.SQL(
+        "select (select count(*) from {base}) as linked,"
+        " (select count(*) from review.conflict where connection = %(c)s and entity = %(e)s and status = 'open') as conflicts,"
+        " (select position from sync.watermark where connection = %(c)s and entity = %(e)s) as watermark,"
+        " h.start_time as last_run, h.status as last_status"
+        " from (select 1) as one left join lateral (select start_time, status from sync.history"
+        " where crm_source = %(c)s and entity = %(e)s order by start_time desc limit 1) h on true"
+    ).format(base=base)
+    with conn.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(query, {"c": stream.connection, "e": stream.entity}).fetchone() or {}
+    return State(
+        stream=stream.name,
+        direction=stream.direction,
+        changed=dirty.count(conn, stream),
+        waiting=_waiting(conn, stream),
+        parked=parked.count(conn, stream),
+        **row,
+    )
+
+
+def _waiting(conn: psycopg.Connection, stream: StreamSpec) -> int:
+    """Linked records that refer to something without a link, on either side."""
+    conditions = [
+        sql.SQL(
+            "(h.{ref} is not null and not exists (select from {target} t where t.hub_id = h.{ref})"
+            " or m.{ref} is not null and not exists (select from {target} t where t.crm_id = m.{ref}))"
+        ).format(
+            ref=sql.Identifier(spec.name), target=sql.Identifier(stream.connection, f"{spec.entity}_base")
+        )
+        for spec in stream.columns
+        if spec.entity is not None
+    ]
+    if not conditions:
+        return 0
+    row = conn.execute(
+        sql.SQL(
+            "select count(*) from {base} b join {hub} h on h.id = b.hub_id join {mirror} m on m.crm_id = b.crm_id"
+            " and not m.deleted where {any}"
+        ).format(
+            base=sql.Identifier(stream.connection, f"{stream.entity}_base"),
+            hub=sql.Identifier("hub", stream.entity),
+            mirror=sql.Identifier(stream.connection, stream.entity),
+            any=sql.SQL(" or ").join(conditions),
+        )
+    ).fetchone()
+    return row[0] if row else 0

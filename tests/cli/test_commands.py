@@ -1,0 +1,107 @@
+"""The commands, from arguments to tables, on simulated accounts and a real Postgres."""
+
+import json
+
+from tests.cli.conftest import Place
+
+
+def test_setup_then_check_then_sync_then_status(place: Place) -> None:
+    missing = place.run("check", "hubspot")
+    assert missing.status == 1
+    assert "no field crm_sync_id for our ids; run `crm-sync setup`" in missing.out
+
+    planned = place.run("setup", "--dry-run")
+    assert planned.status == 0, planned.err
+    assert "would create" in planned.out
+    assert "hubspot: contacts" in place.run("setup").out
+    assert "hubspot: nothing to do" in place.run("setup").out
+
+    checked = place.run("check")
+    assert checked.status == 0, checked.out
+    assert "salesforce works" in checked.out
+    assert "hubspot works" in checked.out
+
+    dry = place.run("sync", "--dry-run")
+    assert dry.status == 0, dry.err
+    assert "Would be written" in dry.out
+    assert place.rows("select count(*) from hub.contact") == [(0,)]
+
+    synced = place.run("sync")
+    assert synced.status == 0, synced.err
+    assert "salesforce → mirror" in synced.out
+    assert "hub → hubspot" in synced.out
+    assert place.rows("select count(*) from hub.contact") == [(45,)]
+
+    told = json.loads(place.run("status", "--json").out)
+    linked = {row["stream"]: row["linked"] for row in told}
+    assert linked["salesforce/contact"] == linked["hubspot/contact"] == 45
+    assert all(row["watermark"] and row["last_status"] == "success" for row in told)
+    assert "hubspot/contact" in place.run("status").out
+    assert [row["waiting"] for row in told] == [0] * 6
+    # A company that one CRM never got keeps its people waiting there.
+    place.rows("delete from salesforce.company_base where hub_id = (select company from hub.contact c join"
+               " salesforce.contact_base b on b.hub_id = c.id where company is not null limit 1)")  # fmt: skip
+    after = {row["stream"]: row["waiting"] for row in json.loads(place.run("status", "--json").out)}
+    assert after["salesforce/contact"] > 0
+    assert after["hubspot/contact"] == 0
+
+
+def test_a_sync_of_one_stream_touches_no_other(place: Place) -> None:
+    place.run("setup")
+    assert place.run("sync", "salesforce/company").status == 0
+    assert place.rows("select distinct crm_source, entity from sync.history order by 1, 2") == [
+        ("hubspot", "company"),  # the hub looks at a company of every connection
+        ("salesforce", "company"),
+    ]
+
+
+def test_conflicts_are_listed_and_settled(place: Place) -> None:
+    place.run("setup")
+    assert place.run("sync").status == 0
+    assert place.run("conflicts", "list").out.strip() == "no open conflicts"
+    # Somebody in the CRM and somebody in the hub typed different titles.
+    with_both = "from salesforce.contact_base b where b.hub_id = c.id"
+    place.rows(f"update hub.contact c set title = 'Ours' where exists (select {with_both})")
+    place.rows("update salesforce.contact set title = 'Theirs', modified_at = now()")
+    place.rows(
+        "insert into sync.dirty (connection, entity, side, record_id)"
+        " select 'salesforce', 'contact', 'crm', crm_id from salesforce.contact on conflict do nothing"
+    )
+    place.run("sync", "--start-date", "2099-01-01")
+
+    listed = place.run("conflicts", "list", "--field", "title")
+    assert listed.status == 0
+    assert "Ours" in listed.out
+    assert "Theirs" in listed.out
+    rows = json.loads(place.run("conflicts", "list", "--json").out)
+    assert {row["field"] for row in rows} == {"title"}
+    first, second, *others = [str(row["id"]) for row in rows]
+
+    done = place.run("conflicts", "resolve", first, "--use", "hub", "--yes")
+    assert done.status == 0, done.err
+    assert "decided: 1; still open: 0" in done.out
+    assert place.run("conflicts", "resolve", second, "--use", "skip", "--yes").status == 0
+    ended = dict(place.rows("select id, status from review.conflict"))
+    assert ended[int(first)] == "applied"
+    assert ended[int(second)] == "skipped"
+    assert all(ended[int(other)] == "open" for other in others)
+
+    again = place.run("conflicts", "resolve", first, "--use", "hub", "--yes")
+    assert again.status == 2
+    assert f"not open, or not there: {first}" in again.err
+
+
+def test_masked_reviews_hide_people(place: Place, monkeypatch) -> None:
+    place.run("setup")
+    place.rows(
+        "insert into review.conflict (connection, entity, hub_id, crm_id, field, hub_value, crm_value, suggestion, reason)"
+        " values ('salesforce', 'contact', gen_random_uuid(), '003', 'phone', '+4930123456', '+4930654321', 'use_crm', 'x')"
+    )
+    assert "+4930123456" in place.run("conflicts", "list").out
+    monkeypatch.setenv("CRM_SYNC_MASK_REVIEW", "on")
+    assert "4930123456" not in place.run("conflicts", "list").out
+    assert "4930123456" not in place.run("conflicts", "list", "--json").out
+
+
+def test_schema_is_json(empty: Place) -> None:
+    assert json.loads(empty.run("schema").out)["title"] == "crm_sync connection"
