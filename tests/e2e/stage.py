@@ -28,7 +28,7 @@ from crm_sync.simulators.serve import Simulator, running
 
 PROJECT = Path(__file__).parents[2]
 REPOSITORY = {"repositoryLocationName": "crm_sync", "repositoryName": "__repository__"}
-PATIENCE = 120.0  # seconds; only a machine with much else to do needs them
+PATIENCE = 240.0  # seconds; only a machine with much else to do needs them
 
 
 @dataclass

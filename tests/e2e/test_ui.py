@@ -99,10 +99,10 @@ def test_the_story_of_a_team_and_its_two_crms(fresh_database_url: str, tmp_path:
         the_schedules_fire(found)
         the_lineage_of_contact(person)
         days = a_backfill_of_thirty_days_is_launched(person)
+        the_backfill_was_one_run(found, days)
         records = both_sides_change_a_phone(found)
         the_check_shows_them(person)
         one_is_resolved_through_the_link_of_its_row(person, records)
-        the_backfill_was_one_run(found, days)
         a_webhook_event_starts_a_sync(found)
         a_failed_run_is_told(found, told)
         person.go("/automation", until="webhook_inbox")
@@ -175,11 +175,15 @@ def both_sides_change_a_phone(found: Stage) -> list[tuple[Any, str]]:
             " where h.phone is not null and b.phone_agreed order by b.crm_id limit 2"
         ).fetchall()
     )
-    for number, (hub_id, crm_id) in enumerate(rows):
-        found.edit("salesforce", "contact", crm_id, {"Phone": f"+1415555100{number}"})
-        found.conn.execute(
-            "update hub.contact set phone = %s where id = %s", [f"+1415555200{number}", hub_id]
-        )
+    # A run between the two edits would rightly take the first one over, and one that has read before them would send
+    # the hub's: nothing runs, and the hub's edit is committed when Salesforce has the other.
+    wait_for(found.idle)
+    with found.conn.transaction():
+        for number, (hub_id, crm_id) in enumerate(rows):
+            found.conn.execute(
+                "update hub.contact set phone = %s where id = %s", [f"+1415555200{number}", hub_id]
+            )
+            found.edit("salesforce", "contact", crm_id, {"Phone": f"+1415555100{number}"})
     wait_for(
         lambda: (
             found.conn.execute("select count(*) = 2 from review.conflict where status = 'open'").fetchone()
