@@ -13,17 +13,13 @@ from pathlib import Path
 import dagster as dg
 import psycopg
 
-from crm_sync.core.errors import BusyError, CrmError, ErrorClass, SyncError
+from crm_sync.core.errors import BusyError, CrmError, HeldError, LostLeaseError, SyncError
 
 RETRY = dg.RetryPolicy(max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """For failures that allow it: `Failure(allow_retries=False)` is final."""
 
-_ADVICE = {
-    ErrorClass.AUTH: "Connect the account again; `crm-sync check` says whether it works.",
-    ErrorClass.PERMISSION: "Give the CRM's user access, or take the object or field out of the connection file.",
-    ErrorClass.RATE_LIMIT: "The CRM's limit is used up; the next sync goes on where this one stopped.",
-    ErrorClass.TRANSIENT: "The CRM could not be reached; the next sync goes on where this one stopped.",
-}
+PATIENCE = 60.0
+"""Seconds: an error that is over later than that is left to the next scheduled run."""
 
 
 @contextmanager
@@ -40,7 +36,7 @@ def told(what: str) -> Iterator[None]:
 def failure(what: str, error: Exception) -> dg.Failure:
     """The failure that `error` means."""
     if isinstance(error, SyncError):
-        advice = _ADVICE.get(error.error_class, "") if isinstance(error, CrmError) else ""
+        advice = error.rule.advice if isinstance(error, CrmError) and not isinstance(error, HeldError) else ""
         return dg.Failure(
             f"{what}: {error} {advice}".strip(), metadata=_facts(error), allow_retries=_may_pass(error)
         )
@@ -61,8 +57,8 @@ def failure(what: str, error: Exception) -> dg.Failure:
 def _may_pass(error: Exception) -> bool:
     """Whether the step may be run again. An unknown outcome too: the outbound step looks before it writes."""
     if isinstance(error, CrmError):
-        return error.retryable or error.error_class is ErrorClass.UNKNOWN_OUTCOME
-    return isinstance(error, (BusyError, psycopg.OperationalError))
+        return error.rule.next_run and (error.retry_after or 0.0) <= PATIENCE
+    return isinstance(error, (BusyError, LostLeaseError, psycopg.OperationalError))
 
 
 def _facts(error: SyncError) -> Mapping[str, dg.MetadataValue]:

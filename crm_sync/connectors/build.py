@@ -14,7 +14,9 @@ from typing import Any, cast
 from crm_sync.connectors.answers import AnswerMemory, NoMemory
 from crm_sync.connectors.crm import Crm, TokenStore
 from crm_sync.connectors.http import TransportSettings
+from crm_sync.connectors.limiter import RateLimiter
 from crm_sync.core.errors import ConfigError, Problem
+from crm_sync.core.quota import Quotas
 from crm_sync.core.spec import ConnectionSpec, SecretRef
 
 
@@ -55,11 +57,13 @@ def connect(
     ca_bundle: Path | None = None,
     timeout: float = 30.0,
     memory: AnswerMemory | None = None,
+    limiter: Callable[[Quotas], RateLimiter] | None = None,
 ) -> Crm:
     """The connector of a connection. No request is made yet.
 
     env: where secrets are looked up. ca_bundle: authorities to trust beside the public ones, unless the connection
     names its own. memory: where the CRM's descriptions of itself are remembered (None: nowhere).
+    limiter: makes what keeps the kind's quotas for all processes (None: each process for itself).
 
     Raises ConfigError for a secret that is not set, an unknown kind and unusable options.
     """
@@ -72,6 +76,7 @@ def connect(
         timeout=timeout,
         ca_bundle=Path(own_bundle) if own_bundle else ca_bundle,
         memory=memory or NoMemory(),
+        limiter=limiter,
     )
     return _connector(spec)(spec.name, options, tokens, settings)
 

@@ -2,18 +2,17 @@
 
     request ── limiter ── httpx (TLS, keep-alive, gzip, timeouts, auth) ── answer ── classify ── retry or tell
 
-Here belongs what all vendors share. What a vendor's answers mean is told by its `classify` function; how tokens
-are renewed is in oauth.py; how long to wait before a call is in limiter.py. Nothing here is ever logged with a
+Here belongs what all vendors share. What a vendor's answers mean is told by its `classify` function, else by
+failures.py; how tokens are renewed is in oauth.py; how long to wait before a call is in limiter.py. Nothing here is ever logged with a
 value, a token, a query string or a body.
 """
 
 import logging
-import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,31 +22,17 @@ from typing import Any
 import httpx
 import tenacity
 
-from crm_sync.connectors import tls
+from crm_sync.connectors import failures, tls
 from crm_sync.connectors.answers import AnswerMemory, NoMemory
 from crm_sync.connectors.backoff import jitter, retry_after
 from crm_sync.connectors.limiter import LocalLimiter, RateLimiter
-from crm_sync.core.errors import CrmError, ErrorClass
+from crm_sync.core.errors import NO_SUCCESS, CrmError, ErrorClass, HeldError
+from crm_sync.core.quota import JOBS, REQUESTS, Heard, Quotas
 
 log = logging.getLogger(__name__)
 
 Classify = Callable[[httpx.Response], CrmError | None]
-OnResponse = Callable[[httpx.Response], None]
-
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
-_BY_STATUS = {
-    401: ErrorClass.AUTH,
-    403: ErrorClass.PERMISSION,
-    404: ErrorClass.GONE,
-    408: ErrorClass.TRANSIENT,
-    409: ErrorClass.CONCURRENCY,
-    410: ErrorClass.GONE,
-    412: ErrorClass.CONCURRENCY,
-    425: ErrorClass.TRANSIENT,
-    429: ErrorClass.RATE_LIMIT,
-    400: ErrorClass.VALIDATION,
-    422: ErrorClass.VALIDATION,
-}
+Hear = Callable[[httpx.Response], Iterable[Heard]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +42,8 @@ class TransportSettings:
     timeout: seconds for connecting and for every wait for data. attempts: tries of one request, the first
     included. patience: the longest single wait that is worth sitting out, in seconds; if the vendor asks for more
     the error is raised at once. sleep and clock (seconds since the epoch) are replaced in tests. memory: where
-    slowly changing answers are remembered between processes.
+    slowly changing answers are remembered between processes. limiter: makes what
+    keeps a vendor's quotas for all processes (None: each process for itself).
     """
 
     timeout: float = 30.0
@@ -67,14 +53,19 @@ class TransportSettings:
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.time
     memory: AnswerMemory = field(default_factory=NoMemory)
+    limiter: Callable[[Quotas], RateLimiter] | None = None
+
+    def limited(self, quotas: Quotas) -> RateLimiter:
+        """What keeps the quotas: for all processes where a limiter was given, else for this one."""
+        return self.limiter(quotas) if self.limiter else LocalLimiter(quotas, sleep=self.sleep)
 
 
 class Transport:
     """A keep-alive HTTP client for one connection.
 
     base_url: what relative URLs start with; a function if it is only known after the login. classify: the vendor's
-    reading of an answer of status 300 and above (None: go by the status). on_response: called with every answer,
-    to note limits. Counting is thread-safe.
+    reading of an answer of status 300 and above (None: go by the status). hear: what an answer tells of the
+    vendor's limits. Several threads may send requests through one instance at once; the limiter is asked for each.
     """
 
     def __init__(
@@ -87,7 +78,7 @@ class Transport:
         classify: Classify = lambda _: None,
         headers: Mapping[str, str] | None = None,
         limiter: RateLimiter | None = None,
-        on_response: Sequence[OnResponse] = (),
+        hear: Hear = lambda _: (),
     ) -> None:
         _keep_libraries_quiet()
         self.connection = connection
@@ -95,7 +86,8 @@ class Transport:
         self._base_url = base_url
         self._classify = classify
         self._limiter = limiter or LocalLimiter(sleep=settings.sleep)
-        self._on_response = on_response
+        self._hear = hear
+        self._said: dict[str, str] = {}
         self._calls: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._offset: float | None = None  # the vendor's clock minus ours, seconds
@@ -113,6 +105,12 @@ class Transport:
         """Requests sent so far by family; every try counts, as it does at the vendor."""
         with self._lock:
             return dict(self._calls)
+
+    @property
+    def said(self) -> Mapping[str, str]:
+        """What the vendor last told of its limits, as text for people."""
+        with self._lock:
+            return dict(self._said)
 
     @property
     def heard_from_vendor(self) -> bool:
@@ -149,24 +147,46 @@ class Transport:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(self._worth_another_try),
             wait=self._wait,
-            stop=tenacity.stop_after_attempt(self.settings.attempts),
+            stop=self._no_more,
             sleep=self.settings.sleep,
             reraise=True,
         )
         target = self._absolute(url)
 
         def attempt() -> httpx.Response:
-            self._limiter.acquire(family)
-            request = self._client.build_request(
-                method, target, params=params, json=json, content=content, data=data, headers=headers
-            )
-            request.extensions["crm_sync.family"] = family
-            return self._send(request, family, idempotent=idempotent, stream=stream)
+            with self._limiter.slot(REQUESTS):
+                self._limiter.acquire(family)
+                request = self._client.build_request(
+                    method, target, params=params, json=json, content=content, data=data, headers=headers
+                )
+                request.extensions["crm_sync.family"] = family
+                request.extensions["crm_sync.begun"] = time.monotonic()
+                return self._send(request, family, idempotent=idempotent, stream=stream)
 
-        return retrying(attempt)
+        try:
+            response = retrying(attempt)
+        except HeldError:
+            raise
+        except CrmError as error:
+            self._tell(error)
+            raise
+        self._limiter.succeeded()
+        return response
+
+    def job(self) -> AbstractContextManager[None]:
+        """A place for a long-running job at the vendor, until the end of the block; waits for one to become free."""
+        return self._limiter.slot(JOBS)
 
     def close(self) -> None:
         self._client.close()
+        self._limiter.close()
+
+    def _tell(self, error: CrmError) -> None:
+        """Let the circuit breaker know what a request came to."""
+        if error.rule.breaks:
+            self._limiter.failed(error)
+        elif error.error_class not in NO_SUCCESS:
+            self._limiter.succeeded()
 
     def _absolute(self, url: str) -> str:
         if url.startswith(("https://", "http://")):
@@ -179,7 +199,7 @@ class Transport:
         try:
             response = self._client.send(request, stream=stream)
         except httpx.TransportError as error:
-            raise self._unreachable(error, request, idempotent=idempotent) from error
+            raise failures.unreachable(self.connection, error, request, idempotent=idempotent) from error
         except httpx.DecodingError as error:
             outcome = ErrorClass.TRANSIENT if idempotent else ErrorClass.UNKNOWN_OUTCOME
             raise CrmError(outcome, f"{self.connection}: the answer's compression is broken") from error
@@ -208,7 +228,7 @@ class Transport:
             told = None
         else:
             told = self._classify(response)
-        error = told or self._by_status(response, idempotent=idempotent)
+        error = told or failures.by_status(self.connection, response, idempotent=idempotent)
         if error.error_class is ErrorClass.UNKNOWN_OUTCOME and idempotent:
             error.error_class = ErrorClass.TRANSIENT
         if error.status is None:
@@ -216,38 +236,8 @@ class Transport:
         if error.retry_after is None:
             error.retry_after = retry_after(response, self.settings.clock())
         if error.error_class is ErrorClass.RATE_LIMIT and error.retry_after is not None:
-            self._limiter.pause(min(error.retry_after, self.settings.patience))
+            self._limiter.pause(response.request.extensions["crm_sync.family"], error.retry_after)
         return error
-
-    def _by_status(self, response: httpx.Response, *, idempotent: bool) -> CrmError:
-        status = response.status_code
-        if status >= 500:
-            outcome = ErrorClass.TRANSIENT if idempotent else ErrorClass.UNKNOWN_OUTCOME
-        else:
-            outcome = _BY_STATUS.get(status, ErrorClass.PERMANENT)
-        text = f"{self.connection}: {response.request.url.host} answered {status} {response.reason_phrase}"
-        if response.is_redirect:
-            text += "; redirects are not followed: correct the host in the connection file"
-        return CrmError(outcome, text.rstrip(), status=status)
-
-    def _unreachable(
-        self, error: httpx.TransportError, request: httpx.Request, *, idempotent: bool
-    ) -> CrmError:
-        where, what = request.url.host, type(error).__name__
-        if _untrusted(error):
-            return CrmError(
-                ErrorClass.PERMANENT,
-                f"{self.connection}: the TLS certificate of {where} cannot be verified. If it is issued by an authority "
-                "of your own, give that authority's PEM file as ca_bundle.",
-            )
-        if isinstance(error, _NEVER_SENT):
-            return CrmError(ErrorClass.TRANSIENT, f"{self.connection}: cannot reach {where} ({what})")
-        if idempotent:
-            return CrmError(ErrorClass.TRANSIENT, f"{self.connection}: no whole answer from {where} ({what})")
-        return CrmError(
-            ErrorClass.UNKNOWN_OUTCOME,
-            f"{self.connection}: no answer from {where} ({what}); the request may have taken effect",
-        )
 
     def _count(self, request: httpx.Request) -> None:
         """Called by httpx for every request, the repeated one with a new token included."""
@@ -259,15 +249,25 @@ class Transport:
         with suppress(KeyError, TypeError, ValueError):
             vendor = parsedate_to_datetime(response.headers["Date"]).timestamp()
             self._offset = vendor - self.settings.clock()
-        for hook in self._on_response:
-            hook(response)
+        news = list(self._hear(response))
+        if news:
+            with self._lock:
+                self._said |= {f"{one.budget} calls left": f"{one.left} of {one.allowed}" for one in news}
+            begun = response.request.extensions.get("crm_sync.begun", time.monotonic())
+            self._limiter.heard(news, time.monotonic() - begun)
 
     def _worth_another_try(self, error: BaseException) -> bool:
         return (
             isinstance(error, CrmError)
+            and not isinstance(error, HeldError)
             and error.retryable
             and (error.retry_after is None or error.retry_after <= self.settings.patience)
         )
+
+    def _no_more(self, state: tenacity.RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        tries = error.rule.tries if isinstance(error, CrmError) else 1
+        return state.attempt_number >= min(self.settings.attempts, tries)
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -275,14 +275,6 @@ class Transport:
         wait = jitter(state.attempt_number) if asked is None else asked
         log.info("%s: try %d failed, waiting %.1f s", self.connection, state.attempt_number, wait)
         return wait
-
-
-def _untrusted(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _keep_libraries_quiet() -> None:

@@ -1,21 +1,25 @@
-"""The one classification of everything that can go wrong, and what each class means for retrying.
+"""The one classification of everything that can go wrong, and what follows from each class.
 
     SyncError
     ├── ConfigError       a person has to change a file or a setting; names file, line and field
     ├── BusyError         another process is working on the same stream
+    ├── LostLeaseError    another process has taken over; this run must not write any more
+    ├── StorageError      the hub's database cannot take any more
     └── CrmError          a CRM refused, failed, or could not be reached; carries an ErrorClass
+        └── HeldError     no call was made: the share of the limits is used up, or the breaker is open
 
 Here belong the classes and the exceptions that carry them; not the vendors' codes, which each connector
 translates into a class (`connectors/<vendor>/errors.py`), and not the retrying itself (`connectors/http.py`).
 Texts of errors never hold secrets or values of records: they name the record, the field and the class of value.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class ErrorClass(StrEnum):
-    """What kind of trouble it is. Retry, the state of the record and of the connection all follow from it."""
+    """What kind of trouble it is. What follows from it stands in `RULES`."""
 
     AUTH = "auth"  # the connection's credentials are not accepted: a person must reconnect
     RATE_LIMIT = "rate_limit"  # too many calls: wait as told, then go on
@@ -28,8 +32,87 @@ class ErrorClass(StrEnum):
     PERMANENT = "permanent"  # will not work however often it is tried: a bug, or an unknown refusal
 
 
-RETRYABLE = frozenset({ErrorClass.RATE_LIMIT, ErrorClass.TRANSIENT, ErrorClass.CONCURRENCY})
-"""Classes for which the same request may be sent again as it is."""
+class RecordState(StrEnum):
+    """What becomes of a record whose write failed."""
+
+    WAITS = "waits"  # stays marked, and is decided anew in the next run
+    INTENT = "intent"  # its intent stays: the next run looks at the CRM first
+    PARKED = "parked"  # until its value, the mapping or the account changes
+
+
+class ConnectionState(StrEnum):
+    """How a connection is."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"  # something is wrong that may pass, or that concerns a part of it
+    FAILED = "failed"  # a person has to do something before anything goes on
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What follows from an error of one class.
+
+    retry: for people, when it is tried again. tries: of one request, the first included (1: never sent again as it
+    is). next_run: whether another try of the whole step within minutes can help. record: what becomes of a record.
+    connection: how the connection is while this goes on. breaks: whether the circuit breaker counts it. advice: for
+    people, what to do. alert: whether somebody is told.
+    """
+
+    retry: str
+    tries: int
+    next_run: bool
+    record: RecordState
+    connection: ConnectionState
+    breaks: bool
+    advice: str
+    alert: bool
+
+
+_HEALTHY, _DEGRADED, _FAILED = ConnectionState
+_WAITS, _INTENT, _PARKED = RecordState
+
+RULES: Mapping[ErrorClass, Rule] = {
+    ErrorClass.RATE_LIMIT: Rule(
+        "when the CRM says, or its window is over", 5, True, _WAITS, _DEGRADED, False,
+        "The CRM's limit is used up; the next sync goes on where this one stopped.", False,
+    ),
+    ErrorClass.TRANSIENT: Rule(
+        "at once with growing pauses, then in the next run", 5, True, _WAITS, _DEGRADED, True,
+        "The CRM could not be reached; the next sync goes on where this one stopped.", True,
+    ),
+    ErrorClass.UNKNOWN_OUTCOME: Rule(
+        "never blindly: the next run looks first", 1, True, _INTENT, _DEGRADED, True,
+        "The CRM may have done it without answering; the next sync looks before it writes.", True,
+    ),
+    ErrorClass.AUTH: Rule(
+        "not before the login works", 1, False, _WAITS, _FAILED, True,
+        "Connect the account again; `crm-sync check` says whether it works.", True,
+    ),
+    ErrorClass.PERMISSION: Rule(
+        "when the account or the mapping has changed", 1, False, _PARKED, _DEGRADED, False,
+        "Give the CRM's user access, or take the object or field out of the connection file.", True,
+    ),
+    ErrorClass.VALIDATION: Rule(
+        "when the value or the mapping has changed", 1, False, _PARKED, _HEALTHY, False,
+        "Correct the value in the hub or in the CRM; the reason names the field.", False,
+    ),
+    ErrorClass.CONCURRENCY: Rule(
+        "at once, then decided anew in the next run", 3, True, _WAITS, _HEALTHY, False,
+        "Somebody else was writing the record; the next sync reads it again.", False,
+    ),
+    ErrorClass.GONE: Rule(
+        "when the record comes back", 1, False, _PARKED, _HEALTHY, False,
+        "The record was deleted or merged in the CRM.", False,
+    ),
+    ErrorClass.PERMANENT: Rule(
+        "when the value, the mapping or the version has changed", 1, False, _PARKED, _DEGRADED, False,
+        "The CRM refused in a way that trying again does not change; report it if the reason does not help.", True,
+    ),
+}  # fmt: skip
+"""The one table from which retries, parking, the circuit breaker, states, advice and alerts follow."""
+
+NO_SUCCESS = frozenset({ErrorClass.RATE_LIMIT, *(c for c, rule in RULES.items() if rule.breaks)})
+"""Classes after which nobody knows whether the connection works; any other refusal shows that it does."""
 
 
 class SyncError(Exception):
@@ -62,6 +145,14 @@ class BusyError(SyncError):
     """Another process holds the lease of a stream; nothing was done."""
 
 
+class LostLeaseError(SyncError):
+    """The run's session with the database is gone, or another run has taken its lease; nothing was written since."""
+
+
+class StorageError(SyncError):
+    """The hub's database cannot take any more, for example because its disk is full."""
+
+
 class CrmError(SyncError):
     """A call to a CRM failed.
 
@@ -85,8 +176,19 @@ class CrmError(SyncError):
         self.retry_after = retry_after
 
     @property
+    def rule(self) -> Rule:
+        """What follows from it."""
+        return RULES[self.error_class]
+
+    @property
     def retryable(self) -> bool:
-        return self.error_class in RETRYABLE
+        """Whether the same request may be sent again as it is."""
+        return self.rule.tries > 1
+
+
+class HeldError(CrmError):
+    """No call was made: the connection's share of the limits is used up, or its circuit breaker is open. Nothing is
+    lost: what waits goes on with a run after `retry_after` seconds."""
 
 
 @dataclass(frozen=True, slots=True)

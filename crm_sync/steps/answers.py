@@ -11,7 +11,7 @@ import pyarrow as pa
 from psycopg import Connection
 
 from crm_sync.connectors.crm import CRM_ID, DELETED, HUB_ID, MODIFIED_AT, BatchPage, Crm, Result
-from crm_sync.core.errors import ErrorClass, SyncError
+from crm_sync.core.errors import RULES, ErrorClass, RecordState, SyncError
 from crm_sync.core.spec import StreamSpec
 from crm_sync.hub import confirm, dirty, intents, mirror, parked
 from crm_sync.hub.confirm import Accepted
@@ -23,9 +23,7 @@ from crm_sync.steps.options import Report
 READ_BACK = 2_000
 """Records read back at once after writes that return no values (what Salesforce retrieves in one call)."""
 
-_CERTAIN = frozenset(
-    {ErrorClass.VALIDATION, ErrorClass.PERMISSION, ErrorClass.PERMANENT, ErrorClass.GONE, ErrorClass.AUTH}
-)
+_CERTAIN = frozenset(c for c, rule in RULES.items() if rule.record is RecordState.PARKED)
 """Refusals that will be the same next time, until somebody changes something: the record is parked."""
 
 

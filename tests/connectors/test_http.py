@@ -4,17 +4,18 @@ import gzip
 import logging
 import random
 import threading
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from pyrate_limiter import Rate
 
 from crm_sync.connectors import download, tls
 from crm_sync.connectors.http import Transport
 from crm_sync.connectors.limiter import LocalLimiter
-from crm_sync.core.errors import ConfigError, CrmError, ErrorClass
+from crm_sync.core.errors import ConfigError, CrmError, ErrorClass, HeldError
+from crm_sync.core.quota import Heard
 from tests.connectors.server import Answer
 
 
@@ -241,28 +242,79 @@ class Time:
         return self.now
 
 
-def test_the_limiter_lets_no_window_overflow():
-    time = Time()
-    limiter = LocalLimiter({"*": [Rate(10, 1000)], "search": [Rate(2, 1000)]}, sleep=time.sleep, clock=time)
-    at = {"search": [], "read": []}
-    for number in range(60):
-        family = "search" if number % 3 == 0 else "read"
-        limiter.acquire(family)
-        at[family].append(time.now)
-    for stamps, allowed in ((at["search"], 2), (sorted(at["search"] + at["read"]), 10)):
-        for start in stamps:
-            assert sum(1 for t in stamps if start <= t < start + 0.999) <= allowed
-    assert time.now - 1000 < 15
-
-
 def test_a_refusal_pauses_everybody():
     time = Time()
     limiter = LocalLimiter(sleep=time.sleep, clock=time)
     limiter.acquire("read")
     assert time.now == 1000
-    limiter.pause(5)
+    limiter.pause("read", 5)
     limiter.acquire("write")
     assert time.now == 1005
+
+
+class Notes(LocalLimiter):
+    """What a limiter is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = []
+
+    def acquire(self, family):
+        self.told.append(family)
+
+    def heard(self, news, age):
+        assert age >= 0
+        self.told.extend(news)
+
+    def pause(self, family, seconds):
+        self.told.append((family, seconds))
+
+    def succeeded(self):
+        self.told.append("works")
+
+    def failed(self, error):
+        self.told.append(error.error_class)
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ([Answer(200)], ["read", "works"]),
+        ([Answer(503)], ["read"] * 5 + [ErrorClass.TRANSIENT]),
+        ([Answer(503), Answer(200)], ["read", "read", "works"]),
+        ([Answer(401)], ["read", ErrorClass.AUTH]),
+        ([Answer(422)], ["read", "works"]),
+        ([Answer(409)], ["read"] * 3 + ["works"]),
+        ([Answer(429, headers={"Retry-After": "900"})], ["read", ("read", 900)]),
+    ],
+)
+def test_the_limiter_is_told_what_a_request_came_to(server, settings, answers, told):
+    notes = Notes()
+    transport = Transport("acme", server.url, settings, limiter=notes)
+    server.answers(*answers)
+    with closing(transport), suppress(CrmError):
+        get(transport)
+    assert notes.told == told
+
+
+def test_what_is_held_back_is_neither_tried_again_nor_a_failure(server, settings):
+    class Closed(Notes):
+        def acquire(self, family):
+            raise HeldError(ErrorClass.TRANSIENT, "not now", retry_after=20)
+
+    notes = Closed()
+    with closing(Transport("acme", server.url, settings, limiter=notes)) as transport:
+        assert failure(lambda: get(transport)).retry_after == 20
+    assert (server.asked, notes.told) == ([], [])
+
+
+def test_what_answers_tell_of_limits_reaches_the_limiter_and_people(server, settings):
+    notes = Notes()
+    news = Heard("burst", 100, 7)
+    with closing(Transport("acme", server.url, settings, limiter=notes, hear=lambda _: [news])) as transport:
+        get(transport)
+        assert news in notes.told
+        assert transport.said == {"burst calls left": "7 of 100"}
 
 
 def test_a_web_page_is_no_answer(server, transport):

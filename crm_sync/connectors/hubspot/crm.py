@@ -33,16 +33,16 @@ from crm_sync.connectors.crm import (
     Window,
 )
 from crm_sync.connectors.http import Transport, TransportSettings
-from crm_sync.connectors.hubspot import filters, webhooks
+from crm_sync.connectors.hubspot import filters, search, webhooks
 from crm_sync.connectors.hubspot.api import Api
 from crm_sync.connectors.hubspot.associations import Associations
 from crm_sync.connectors.hubspot.batch import Writer
 from crm_sync.connectors.hubspot.errors import classify
-from crm_sync.connectors.hubspot.limits import HubSpotLimiter
+from crm_sync.connectors.hubspot.limits import QUOTAS, hear
 from crm_sync.connectors.hubspot.paths import DEFAULT_VERSION, VERSION, Paths, plural
 from crm_sync.connectors.hubspot.pipelines import Pipelines, properties_of
 from crm_sync.connectors.hubspot.properties import Properties
-from crm_sync.connectors.hubspot.reading import GATHER, Reader, limited
+from crm_sync.connectors.hubspot.reading import Reader
 from crm_sync.connectors.hubspot.rows import Shape, shape
 from crm_sync.connectors.oauth import BearerAuth, Grant, RefreshTokenGrant, StaticToken, TokenEndpoint
 from crm_sync.core.errors import CrmError, ErrorClass
@@ -68,7 +68,6 @@ def connect(name: str, options: Options, tokens: TokenStore, settings: Transport
     if lag < timedelta():
         raise options.wrong("search_lag", "must not be negative")
     paths = Paths(version)
-    limiter = HubSpotLimiter(sleep=settings.sleep)
     transport = Transport(
         name,
         base_url,
@@ -77,8 +76,8 @@ def connect(name: str, options: Options, tokens: TokenStore, settings: Transport
             name, tokens, _grant(name, options, base_url + paths.token, settings), settings.clock
         ),
         classify=classify,
-        limiter=limiter,
-        on_response=(limiter.heard,),
+        limiter=settings.limited(QUOTAS),
+        hear=hear,
     )
     secret = options.get("webhook_secret", options.get("auth.client_secret", ""))
     portal = options.get("portal_id")
@@ -86,7 +85,6 @@ def connect(name: str, options: Options, tokens: TokenStore, settings: Transport
         name,
         transport,
         paths,
-        limiter,
         search_lag=lag,
         webhook_secret=str(secret),
         portal_id=None if portal is None else str(portal),
@@ -120,7 +118,6 @@ class HubSpotCrm(Crm):
         name: str,
         transport: Transport,
         paths: Paths,
-        limiter: HubSpotLimiter,
         *,
         search_lag: timedelta,
         webhook_secret: str,
@@ -128,7 +125,6 @@ class HubSpotCrm(Crm):
     ) -> None:
         self.name = name
         self._transport = transport
-        self._limiter = limiter
         self._api = Api(transport, paths)
         self._pipelines = Pipelines(self._api)
         self._properties = Properties(self._api, self._pipelines)
@@ -144,7 +140,7 @@ class HubSpotCrm(Crm):
 
     @property
     def limits(self) -> Mapping[str, str]:
-        return self._limiter.said
+        return self._transport.said
 
     def now(self) -> datetime:
         if not self._transport.heard_from_vendor:
@@ -188,8 +184,9 @@ class HubSpotCrm(Crm):
     def changed(self, request: ReadRequest, job: JobLog) -> Iterator[Page]:  # noqa: ARG002 - no long jobs
         """Records modified in the window.
 
-        Without a start: every record, by list (100 a call, associations included), then the archived ones. With
-        filters a list cannot be had, so the same is read by search. With a start: by search, oldest first.
+        Without a start: every record, by list (100 a call, associations included), in ranges of ids side by side, then
+        the archived ones. With filters a list cannot be had, so the same is read by search. With a start: by search,
+        oldest first. Each page's progress is enough to go on behind it.
 
         Search is behind the truth by "a few moments": a record may become visible after a window that covers it was
         read. That is what `overlap` is for (five minutes and `search_lag`): the next window begins so much earlier,
@@ -201,19 +198,25 @@ class HubSpotCrm(Crm):
         which do not touch a record's modification time.
         """
         self.matches(request.stream.filters)
-        found = self._changed(request, self._shape(request.stream))
-        yield from found if request.limit is None else limited(found, request.limit)
+        stream, window, left = request.stream, request.window, request.limit
+        found, state = self._shape(stream), request.job or {}
+        kind = state.get("kind")
+        if kind not in {"archived", "end"}:
+            for page in self._live(request, found, state):
+                yield page
+                left = None if left is None else left - page.batch.num_rows
+        if window.start is None and kind != "end" and (left is None or left > 0):
+            after = state.get("after") if kind == "archived" else None
+            yield from self._reader.archived(found, window, after, left)
 
-    def _changed(self, request: ReadRequest, shape: Shape) -> Iterator[BatchPage]:
+    def _live(self, request: ReadRequest, shape: Shape, state: Mapping[str, Any]) -> Iterator[BatchPage]:
         stream, window = request.stream, request.window
         if window.start is None and not stream.filters:
-            yield from self._reader.listed(shape, window)
+            yield from self._reader.listed(shape, window, state.get("after"), request.limit)
         else:
-            size = GATHER if request.limit is None else min(GATHER, request.limit)
+            begin = search.Place.from_json(state) if state else None
             conditions = filters.search_filters(stream.filters, self.describe(stream.object), shape.stages)
-            yield from self._reader.searched(shape, window, conditions, size)
-        if window.start is None:
-            yield from self._reader.archived(shape, window)
+            yield from self._reader.searched(shape, window, conditions, begin, request.limit)
 
     def deleted(self, stream: StreamSpec, window: Window) -> Iterator[BatchPage]:
         """Records archived in the window.

@@ -1,4 +1,4 @@
-"""The REST API of one organisation: versioned paths, JSON with exact numbers, and the limits heard on the way.
+"""The REST API of one organisation: versioned paths, and JSON with exact numbers.
 
 Here: what every call of the connector shares. What is called is in the modules named after it (query, collections,
 bulk_query, bulk_ingest, deleted).
@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-import httpx
 import orjson
 
 from crm_sync.connectors.answers import remembered
@@ -20,18 +19,6 @@ from crm_sync.core.errors import CrmError, ErrorClass
 
 # The client's name shows in the change origin of events that our own writes cause.
 HEADERS = {"Sforce-Call-Options": "client=crm_sync"}
-_USAGE = re.compile(r"([\w-]*api-usage)=(\d+)/(\d+)")
-
-
-class Limits:
-    """What `Sforce-Limit-Info` last said, on whichever answer it came."""
-
-    def __init__(self) -> None:
-        self.said: dict[str, str] = {}
-
-    def hear(self, response: httpx.Response) -> None:
-        for name, used, allowed in _USAGE.findall(response.headers.get("Sforce-Limit-Info", "")):
-            self.said[f"{name} in 24 hours"] = f"{used} of {allowed}"
 
 
 class Api:

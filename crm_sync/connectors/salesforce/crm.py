@@ -46,7 +46,8 @@ from crm_sync.connectors.salesforce import (
     setup,
     soql,
 )
-from crm_sync.connectors.salesforce.api import HEADERS, Api, Limits
+from crm_sync.connectors.salesforce.api import HEADERS, Api
+from crm_sync.connectors.salesforce.limits import QUOTAS, hear
 from crm_sync.core.errors import CrmError
 from crm_sync.core.spec import StreamSpec
 
@@ -94,7 +95,6 @@ class SalesforceCrm(Crm):
     ) -> None:
         self.name = name
         self._auth = auth
-        self._limits = Limits()
         self._thresholds = thresholds or Thresholds()
         self._transport = Transport(
             name,
@@ -103,7 +103,8 @@ class SalesforceCrm(Crm):
             auth=auth,
             classify=errors.classify,
             headers=HEADERS,
-            on_response=[self._limits.hear],
+            limiter=settings.limited(QUOTAS),
+            hear=hear,
         )
         self._api = Api(self._transport, api_version)
         self._told_missing: set[str] = set()
@@ -114,7 +115,7 @@ class SalesforceCrm(Crm):
 
     @property
     def limits(self) -> Mapping[str, str]:
-        return dict(self._limits.said)
+        return self._transport.said
 
     def now(self) -> datetime:
         if not self._transport.heard_from_vendor:
@@ -142,26 +143,34 @@ class SalesforceCrm(Crm):
         return setup.external_ids(self._api, streams, dry_run=dry_run)
 
     def changed(self, request: ReadRequest, job: JobLog) -> Iterator[Page]:
-        stream = request.stream
+        """See the port. By REST, oldest first, or by a bulk query, whichever suits the number of records.
+
+        A limit never becomes part of a bulk query: what it leaves over is read on from the same result.
+        """
+        stream, state = request.stream, request.job
         selection = self._selection(stream)
         where = soql.conditions(stream, selection.sobject, request.window)
-        statement = selection.query(where, limit=request.limit)
-        if request.job is None:
+        after = (
+            None
+            if state is None
+            else state.get("after")
+            if state["kind"] == query.KIND
+            else state.get("behind")
+        )
+        if after is not None:
+            where.append(soql.after(selection.stamp, *after))
+        statement = selection.query(where)
+        if state is None or state["kind"] == query.KIND:
             found = self._count(selection, where, request.limit)
             if found == 0:
                 return
             if found <= self._thresholds.bulk_query_above and query.fits(statement):
                 yield from self._by_rest(selection, where, request.limit)
                 return
+        size = self._thresholds.bulk_page_rows
+        asked = bulk_query.Query(selection, statement, size, request.limit, after)
         try:
-            yield from bulk_query.pages(
-                self._api,
-                selection,
-                statement,
-                job=job,
-                state=request.job,
-                page_rows=self._thresholds.bulk_page_rows,
-            )
+            yield from bulk_query.pages(self._api, asked, job=job, state=state)
         except CrmError as error:
             if (error.code or "").upper() not in _NO_BULK:
                 raise

@@ -10,7 +10,6 @@ from crm_sync.connectors.build import Options
 from crm_sync.connectors.http import Transport, TransportSettings
 from crm_sync.connectors.hubspot.crm import HubSpotCrm, connect
 from crm_sync.connectors.hubspot.errors import classify
-from crm_sync.connectors.hubspot.limits import HubSpotLimiter
 from crm_sync.connectors.hubspot.paths import Paths
 from crm_sync.connectors.limiter import LocalLimiter
 from crm_sync.connectors.oauth import BearerAuth, MemoryTokenStore, StaticToken
@@ -82,7 +81,6 @@ def hasty(simulator: Simulator) -> HubSpotCrm:
         "hubspot",
         transport,
         Paths(),
-        HubSpotLimiter(),
         search_lag=timedelta(),
         webhook_secret="",
         portal_id=None,

@@ -449,7 +449,7 @@ class TestMoods:
     def test_limits_are_heard_on_every_answer(self, connect):
         crm = connect()
         read(crm, COMPANY, limit=1)
-        assert "of 100000" in crm.limits["api-usage in 24 hours"]
+        assert "of 100000" in crm.limits["daily calls left"]
 
     def test_a_used_up_day_is_told_at_once(self, connect, simulator):
         simulator.control("settings", {"daily_api_requests": 1})
