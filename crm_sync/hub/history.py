@@ -27,7 +27,11 @@ def running(
     store: Store, connection: str, entity: str, sync_type: str, configuration: Mapping[str, Any]
 ) -> Iterator[Progress]:
     """Keep the history of one stream and run: `running` now; `success`, `partial` (some records failed) or
-    `failed` (an exception, which goes on) at the end. Error messages never hold values of records."""
+    `failed` (an exception, which goes on) at the end. Error messages never hold values of records.
+
+    Called by the holder of the stream's lease, so that a row of the stream that still says `running` belongs to a
+    process that is gone; it becomes `failed`."""
+    _bury(store, connection, entity, configuration)
     row = store.conn.execute(
         "insert into sync.history (run_id, entity, crm_source, sync_type, status, configuration)"
         " values (%s, %s, %s, %s, 'running', %s) returning id",
@@ -43,6 +47,16 @@ def running(
             _end(store, history_id, progress, "failed", message)
         raise
     _end(store, history_id, progress, "partial" if progress.failed else "success", None)
+
+
+def _bury(store: Store, connection: str, entity: str, configuration: Mapping[str, Any]) -> None:
+    """End the rows of runs that were killed. The hub step has a lease of its own, so its rows are told apart."""
+    store.conn.execute(
+        "update sync.history set status = 'failed', end_time = clock_timestamp(),"
+        " error_message = 'the process ended before it was done' where crm_source = %s and entity = %s and status = 'running'"
+        " and (configuration ->> 'direction' = 'hub') is not distinct from %s",
+        [connection, entity, configuration.get("direction") == "hub"],
+    )
 
 
 def _end(store: Store, history_id: int | None, progress: Progress, status: str, message: str | None) -> None:

@@ -1,21 +1,26 @@
-"""The connection to the database, its transactions, and the locks of streams.
+"""The connection to the database, its transactions, and the leases of streams.
 
 One `Store` serves one run. In a dry run everything happens in one transaction that is rolled back at the end, so
 that the plan is made by the same code on the same data as the real run. Here belongs no SQL about records.
 """
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Self
+from typing import Self, TypeVar
 
 import psycopg
 
-from crm_sync.core.errors import BusyError
+from crm_sync.core.errors import LostLeaseError, StorageError
+from crm_sync.hub import lease
+from crm_sync.hub.lease import Lease
+
+T = TypeVar("T")
 
 _SESSION = (
     "set datestyle = 'ISO, YMD'; set timezone = 'UTC'; set client_encoding = 'UTF8'; set jit = off;"
-    " set work_mem = '64MB'; set client_min_messages = warning; set application_name = 'crm_sync'"
+    " set work_mem = '64MB'; set client_min_messages = warning; set application_name = 'crm_sync';"
+    # A machine that vanished without a word is noticed within two minutes, and its leases are free.
+    " set tcp_keepalives_idle = 60; set tcp_keepalives_interval = 15; set tcp_keepalives_count = 4"
 )
 
 
@@ -28,6 +33,7 @@ class Store:
         self.run_id = run_id
         self.conn = psycopg.connect(url, autocommit=True)
         self.conn.execute(_SESSION)
+        self._leases: list[Lease] = []
         if dry_run:
             self.conn.execute("begin")
 
@@ -46,27 +52,73 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[psycopg.Connection]:
-        """A transaction; inside a dry run, a savepoint of the one that is rolled back at the end."""
+        """A transaction; inside a dry run, a savepoint of the one that is rolled back at the end.
+
+        Raises LostLeaseError, and nothing is written, if another run has taken a lease that this one held.
+        """
         with self.conn.transaction():
+            lease.renew(self.conn, self._leases)
             yield self.conn
+
+    def fenced(self, calls: Iterable[T]) -> Iterator[T]:
+        """What `calls` gives, one by one; before each is asked for, the leases must still be ours.
+
+        For writes to a CRM, which no transaction protects: a run that was stopped for an hour must not send the
+        next batch when it wakes up. Raises LostLeaseError.
+        """
+        self._check()
+        for answer in calls:
+            yield answer
+            self._check()
 
     @contextmanager
     def exclusive(self, what: str) -> Iterator[None]:
-        """Hold the lock called `what` (a stream and a direction) until the end of the block.
+        """Hold the lease called `what` (a stream, or an entity in the hub) until the end of the block.
 
-        Raises BusyError at once if another session holds it: two runs of one stream never overlap.
+        Raises BusyError at once if another session holds it: two runs of one stream never overlap. If the session
+        ends within the block, LostLeaseError; if the database's disk is full, StorageError.
         """
-        key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
-        row = self.conn.execute("select pg_try_advisory_lock(%s)", [key]).fetchone()
-        if row is None or not row[0]:
-            raise BusyError(
-                f"{what} is being synced by another process; this run did nothing. Try again when it is done."
-            )
+        held = self._take(what)
         try:
-            yield
+            with _explained(self.conn, what):
+                yield
         finally:
+            if held is not None:
+                self._leases.remove(held)
             if (
                 not self.conn.closed
                 and self.conn.info.transaction_status != psycopg.pq.TransactionStatus.INERROR
             ):
-                self.conn.execute("select pg_advisory_unlock(%s)", [key])
+                lease.unlock(self.conn, what)
+
+    def _take(self, what: str) -> Lease | None:
+        if self.dry_run:  # its transaction stays open, and a row written in it would keep everybody waiting
+            if not lease.lock(self.conn, what):
+                raise lease.busy(what)
+            return None
+        held = lease.take(self.conn, what, self.run_id)
+        self._leases.append(held)
+        return held
+
+    def _check(self) -> None:
+        with self.transaction():
+            pass
+
+
+@contextmanager
+def _explained(conn: psycopg.Connection, what: str) -> Iterator[None]:
+    """Say in a sentence what the database's own troubles mean. Their texts name files of the server, no records."""
+    try:
+        yield
+    except psycopg.errors.DiskFull as error:
+        raise StorageError(
+            f"{what}: the disk of the database is full ({error.diag.message_primary}). What was committed stays; make"
+            " room and run the sync again, it goes on where this one stopped."
+        ) from error
+    except psycopg.OperationalError as error:
+        if not conn.broken:
+            raise
+        raise LostLeaseError(
+            f"{what}: the session with the database has ended, and the lease with it; this run wrote nothing since."
+            " The next run goes on where this one stopped."
+        ) from error

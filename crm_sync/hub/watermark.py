@@ -51,7 +51,9 @@ def advance(
 
 
 class Job:
-    """The state of a vendor's job in `sync.job`: implements `connectors.crm.JobLog`. Durable when `save` returns."""
+    """The state of a vendor's job in `sync.job`: implements `connectors.crm.JobLog`. Durable when `save` returns.
+
+    `save` and `clear` raise LostLeaseError in a run that another one has replaced."""
 
     def __init__(self, store: Store, stream: StreamSpec, direction: str) -> None:
         self._store = store
@@ -64,13 +66,15 @@ class Job:
         return row[0] if row else None
 
     def save(self, state: Mapping[str, Any]) -> None:
-        self._store.conn.execute(
-            "insert into sync.job (connection, entity, direction, state) values (%s, %s, %s, %s)"
-            " on conflict (connection, entity, direction) do update set state = excluded.state, saved_at = clock_timestamp()",
-            [*self._key, Jsonb(dict(state))],
-        )
+        with self._store.transaction() as conn:
+            conn.execute(
+                "insert into sync.job (connection, entity, direction, state) values (%s, %s, %s, %s)"
+                " on conflict (connection, entity, direction) do update set state = excluded.state, saved_at = clock_timestamp()",
+                [*self._key, Jsonb(dict(state))],
+            )
 
     def clear(self) -> None:
-        self._store.conn.execute(
-            "delete from sync.job where connection = %s and entity = %s and direction = %s", self._key
-        )
+        with self._store.transaction() as conn:
+            conn.execute(
+                "delete from sync.job where connection = %s and entity = %s and direction = %s", self._key
+            )

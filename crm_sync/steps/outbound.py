@@ -96,6 +96,7 @@ class _Sender:
         if made.intents:
             operations = [self._operation(i) for i in made.intents]
             answers = self.crm.write(self.stream, operations, self.job, batch_size=self.options.batch_size)
+            answers = self.store.fenced(answers)
             made.open |= self.answers.record_all(made.intents, answers)
             self.job.clear()
 

@@ -92,6 +92,11 @@ create table sync.intent (
     unique (connection, entity, hub_id));
 comment on table sync.intent is 'Writes that left, or were about to, and whose answer is not known yet. Committed before the call.';
 
+create table sync.lease (
+    name text primary key, token bigint not null, holder text, backend int not null,
+    taken_at timestamptz not null default clock_timestamp(), renewed_at timestamptz not null default clock_timestamp());
+comment on table sync.lease is 'Which run works, or last worked, on a stream; the token grows each time, and a run with an older one cannot write.';
+
 create table sync.job (
     connection text not null, entity text not null, direction text not null,
     state jsonb not null, saved_at timestamptz not null default clock_timestamp(),
@@ -125,6 +130,7 @@ create table sync.history (
     records_updated bigint not null default 0, records_failed bigint not null default 0,
     error_message text, performance_metrics jsonb not null default '{}', configuration jsonb not null default '{}');
 create index history_stream on sync.history (crm_source, entity, start_time desc);
+create index history_running on sync.history (crm_source, entity) where status = 'running';
 
 create table sync.token (
     connection text primary key, sealed bytea not null, saved_at timestamptz not null default clock_timestamp());
