@@ -78,18 +78,18 @@ class Store:
         Raises BusyError at once if another session holds it: two runs of one stream never overlap. If the session
         ends within the block, LostLeaseError; if the database's disk is full, StorageError.
         """
-        held = self._take(what)
-        try:
-            with _explained(self.conn, what):
+        with _explained(self.conn, what):
+            held = self._take(what)
+            try:
                 yield
-        finally:
-            if held is not None:
-                self._leases.remove(held)
-            if (
-                not self.conn.closed
-                and self.conn.info.transaction_status != psycopg.pq.TransactionStatus.INERROR
-            ):
-                lease.unlock(self.conn, what)
+            finally:
+                if held is not None:
+                    self._leases.remove(held)
+                if (
+                    not self.conn.closed
+                    and self.conn.info.transaction_status != psycopg.pq.TransactionStatus.INERROR
+                ):
+                    lease.unlock(self.conn, what)
 
     def _take(self, what: str) -> Lease | None:
         if self.dry_run:  # its transaction stays open, and a row written in it would keep everybody waiting
