@@ -4,12 +4,11 @@ Both sides of a comparison, ours and the floor, get the same `Place`; it is plai
 another process.
 """
 
-import json
 import os
 import ssl
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -89,16 +88,16 @@ def server() -> Iterator[str]:
 def account(vendor: str, records: int, *, limits: bool = False, latency: float = 0.0) -> Iterator[Simulator]:
     """A simulated account with so many contacts, in a process of its own. limits: with the vendor's rate limits.
     latency: seconds before every answer."""
-    with ExitStack() as stack:
-        faults = None
-        if latency:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="crm_sync-bench-"))
-            faults = Path(folder) / "latency.json"
-            faults.write_text(json.dumps([{"name": "latency", "effect": {"delay": latency}}]))
-        simulator = stack.enter_context(running(vendor, records=records, faults_file=faults))
+    with running(vendor, records=records) as simulator:
         if not limits:
             simulator.control("settings", _WITHOUT_LIMITS[vendor])
-        yield simulator
+        if latency:
+            simulator.control("faults", [{"name": "latency", "effect": {"delay": latency}}])
+        try:
+            yield simulator
+        finally:
+            if latency:
+                simulator.control("faults", [])  # else it reports them when it ends
 
 
 @contextmanager

@@ -93,4 +93,4 @@ class Profiler:
 def _short(text: str) -> str:
     """One line. Values are bound, and those that are not are names of ours, so there is nothing private in it."""
     line = re.sub(r"\s+", " ", text).strip()
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
+    return line if len(line) <= WIDTH else f"{line[: WIDTH // 2]} … {line[-WIDTH // 2 :]}"

@@ -7,6 +7,7 @@ calls, so that importing and connecting are not measured.
 import gc
 import multiprocessing
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ class Worker:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        trace: TracebackType | None,
     ) -> None:
         self._pipe.close()
         self._process.join(10)
@@ -106,7 +107,9 @@ def _serve(pipe: Connection) -> None:
                         side.close()
                     side = rest[0](rest[1]) if what == "open" else None
             except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again on the other side
-                pipe.send((False, RuntimeError(f"{what} {rest[:1]}: {type(error).__name__}: {error}")))
+                failure = RuntimeError(f"{what} {rest[:1]}: {type(error).__name__}: {error}")
+                failure.add_note(traceback.format_exc())
+                pipe.send((False, failure))
             else:
                 pipe.send((True, answer))
     if side is not None:
