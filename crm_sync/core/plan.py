@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from crm_sync.core.errors import ErrorClass, RecordError
-from crm_sync.core.spec import FieldType, StreamSpec
+from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
 
 
 class Described(Protocol):
@@ -31,100 +31,95 @@ class Refusal:
     error: RecordError
 
 
-def check(
-    stream: StreamSpec, kind: str, values: Mapping[str, str | None], described: Mapping[str, Described]
-) -> Refusal | None:
-    """The first reason why the CRM would refuse `values` (by our field names, in the CRM's terms), or None.
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What one field takes. error: why it cannot be written at all."""
+
+    name: str
+    vendor: str
+    error: RecordError | None = None
+    required: bool = False
+    max_length: int | None = None
+    options: frozenset[str] | None = None
+    several: bool = False
+    allowed: str = ""
+
+    def refusal(self, value: str | None) -> RecordError | None:
+        if self.error is not None:
+            return self.error
+        if value is None:
+            if not self.required:
+                return None
+            return _invalid("REQUIRED_FIELD_MISSING", f"{self.vendor} must not be blank", self.vendor)
+        if self.max_length is not None and len(value) > self.max_length:
+            text = f"{self.vendor} holds at most {self.max_length:,} characters, the value has {len(value):,}"
+            return _invalid("STRING_TOO_LONG", text, self.vendor)
+        if self.options is not None and not self.options.issuperset(
+            value.split(";") if self.several else (value,)
+        ):
+            text = f"{self.vendor} allows only: {self.allowed}; add the missing value to the picklist map"
+            return _invalid("INVALID_OPTION", text, self.vendor)
+        return None
+
+
+class Checker:
+    """Checks writes of one kind ("create" or "update") of a stream; made once for many records.
 
     Associations are not fields of the object and are not described.
     """
-    for spec in stream.fields:
-        if spec.name not in values or spec.vendor.association is not None:
-            continue
-        error = _field_error(
-            kind, spec.vendor.name, spec.type, values[spec.name], described.get(spec.vendor.name)
-        )
-        if error is not None:
-            return Refusal(spec.name, error)
-    for spec in stream.fields:
-        if spec.required and values.get(spec.name, None if kind == "create" else "kept") is None:
-            return Refusal(
-                spec.name,
-                RecordError(
-                    ErrorClass.VALIDATION,
-                    "REQUIRED_BY_MAPPING",
-                    f"the mapping requires {spec.name}, and the hub has none",
-                    (spec.vendor.name,),
-                ),
-            )
-    if kind == "create":
-        return _missing(stream, values, described)
-    return None
+
+    def __init__(self, stream: StreamSpec, kind: str, described: Mapping[str, Described]) -> None:
+        self._create = kind == "create"
+        self._rules = [
+            _rule(spec, kind, described.get(spec.vendor.name))
+            for spec in stream.fields
+            if spec.vendor.association is None
+        ]
+        self._wanted = [(spec.name, spec.vendor.name) for spec in stream.fields if spec.required]
+        ours = {spec.vendor.name: spec.name for spec in reversed(stream.fields)}
+        self._needed = [
+            (ours.get(name, ""), name)
+            for name, info in described.items()
+            if self._create and info.required and info.createable and name not in stream.constants
+        ]
+
+    def refusal(self, values: Mapping[str, str | None]) -> Refusal | None:
+        """The first reason why the CRM would refuse `values` (by our field names, in the CRM's terms), or None."""
+        for rule in self._rules:
+            if rule.name in values:
+                error = rule.refusal(values[rule.name])
+                if error is not None:
+                    return Refusal(rule.name, error)
+        for name, vendor in self._wanted:
+            if values.get(name, None if self._create else "kept") is None:
+                text = f"the mapping requires {name}, and the hub has none"
+                return Refusal(name, _invalid("REQUIRED_BY_MAPPING", text, vendor))
+        for name, vendor in self._needed:
+            if values.get(name) is None:
+                text = f"{vendor} is required to create a record"
+                return Refusal(name, _invalid("REQUIRED_FIELD_MISSING", text, vendor))
+        return None
 
 
-def _field_error(
-    kind: str, name: str, field_type: FieldType, value: str | None, info: Described | None
-) -> RecordError | None:
+def _rule(spec: FieldSpec, kind: str, info: Described | None) -> _Rule:
+    name = spec.vendor.name
     if info is None:
-        return RecordError(
-            ErrorClass.PERMISSION,
-            "FIELD_MISSING",
-            f"{name} does not exist or this connection may not see it",
-            (name,),
-        )
+        text = f"{name} does not exist or this connection may not see it"
+        return _Rule(spec.name, name, RecordError(ErrorClass.PERMISSION, "FIELD_MISSING", text, (name,)))
     if not (info.createable if kind == "create" else info.updateable):
-        return RecordError(
-            ErrorClass.PERMISSION,
-            "FIELD_READ_ONLY",
-            f"{name} cannot be written in the CRM; make the field inbound in the mapping, or grant the permission",
-            (name,),
-        )
-    if value is None:
-        if info.required:
-            return RecordError(
-                ErrorClass.VALIDATION, "REQUIRED_FIELD_MISSING", f"{name} must not be blank", (name,)
-            )
-        return None
-    if info.max_length is not None and len(value) > info.max_length and field_type is not FieldType.REFERENCE:
-        return RecordError(
-            ErrorClass.VALIDATION,
-            "STRING_TOO_LONG",
-            f"{name} holds at most {info.max_length:,} characters, the value has {len(value):,}",
-            (name,),
-        )
-    return _option_error(name, field_type, value, info)
-
-
-def _option_error(name: str, field_type: FieldType, value: str, info: Described) -> RecordError | None:
-    if info.options is None or field_type not in (FieldType.PICKLIST, FieldType.MULTIPICKLIST):
-        return None
-    chosen = value.split(";") if field_type is FieldType.MULTIPICKLIST else [value]
-    if all(option in info.options for option in chosen):
-        return None
-    return RecordError(
-        ErrorClass.VALIDATION,
-        "INVALID_OPTION",
-        f"{name} allows only: {', '.join(info.options)}; add the missing value to the picklist map",
-        (name,),
+        text = f"{name} cannot be written in the CRM; make the field inbound in the mapping, or grant the permission"
+        return _Rule(spec.name, name, RecordError(ErrorClass.PERMISSION, "FIELD_READ_ONLY", text, (name,)))
+    chosen = info.options if spec.type in (FieldType.PICKLIST, FieldType.MULTIPICKLIST) else None
+    return _Rule(
+        spec.name,
+        name,
+        required=info.required,
+        max_length=None if spec.type is FieldType.REFERENCE else info.max_length,
+        options=None if chosen is None else frozenset(chosen),
+        several=spec.type is FieldType.MULTIPICKLIST,
+        allowed=", ".join(chosen or ()),
     )
 
 
-def _missing(
-    stream: StreamSpec, values: Mapping[str, str | None], described: Mapping[str, Described]
-) -> Refusal | None:
-    given = {stream.field(name).vendor.name for name, value in values.items() if value is not None} | set(
-        stream.constants
-    )
-    for name, info in described.items():
-        if info.required and info.createable and name not in given:
-            ours = next((spec.name for spec in stream.fields if spec.vendor.name == name), "")
-            return Refusal(
-                ours,
-                RecordError(
-                    ErrorClass.VALIDATION,
-                    "REQUIRED_FIELD_MISSING",
-                    f"{name} is required to create a record",
-                    (name,),
-                ),
-            )
-    return None
+def _invalid(code: str, text: str, vendor: str) -> RecordError:
+    return RecordError(ErrorClass.VALIDATION, code, text, (vendor,))

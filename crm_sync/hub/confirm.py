@@ -1,22 +1,24 @@
 """Confirm what a CRM accepted: links for creates, the base for what was written, the journal; then the intent goes.
 
-The base becomes (what we meant, what the CRM now says) where that means the same. Where the CRM says something
-else than what was sent - a rewriting by its own rules, or an edit by somebody in between - the CRM half stays what
-was sent, so that the other value shows up as a change made in the CRM, which it is.
+    answers ── join sync.intent ──▶ accepted (temporary) ──▶ mirror · base · journal · review · intent
+
+All of it in SQL, for any number of records, in the caller's transaction. The base becomes (what we meant, what the
+CRM now says) where that means the same. Where the CRM says something else than what was sent - a rewriting by its own
+rules, or an edit by somebody in between - the CRM half stays what was sent, so that the other value shows up as a
+change made in the CRM, which it is. Whether two spellings mean the same is asked in Python, only where they differ.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from psycopg import Connection, sql
-from psycopg.types.json import Jsonb
 
 from crm_sync.core.normalise import to_hub
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
-from crm_sync.hub import intents, mirror, review
-from crm_sync.hub.intents import Intent
-from crm_sync.hub.sql import base_table, from_text, ident
+from crm_sync.hub import mirror, told
+from crm_sync.hub.intents import Intent, as_json
+from crm_sync.hub.sql import base_table, from_text, ident, mirror_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +30,69 @@ class Accepted:
     answer: Mapping[str, object]
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The CRM's answer to a write that it took. told: what the record says there by now, by our field names, as JSON
+    text: what was returned, or "" for what was sent; None if the mirror knows already. stamp: its modification time,
+    ISO 8601, None if it is not known."""
+
+    hub_id: str
+    crm_id: str
+    created: bool
+    told: str | None
+    stamp: str | None
+
+
+def confirm_answers(
+    conn: Connection, stream: StreamSpec, answers: Iterable[Answer], run_id: str | None
+) -> None:
+    """Confirm the intents that these answers are about."""
+    conn.execute("drop table if exists answered, accepted")
+    conn.execute(
+        "create temporary table answered (hub_id uuid, crm_id text, created boolean, told text, stamp timestamptz)"
+        " on commit drop"
+    )
+    with conn.cursor() as cursor, cursor.copy("copy answered from stdin") as copy:
+        for a in answers:
+            copy.write_row((a.hub_id, a.crm_id, a.created, a.told, a.stamp))
+    conn.execute(
+        sql.SQL(
+            "create temporary table accepted on commit drop as"
+            " select i.hub_id, a.crm_id, i.kind, i.sent, i.hub_values, i.old_values, i.reasons,"
+            " jsonb_build_object('id', a.crm_id, 'created', a.created) as answer,"
+            " case when a.told = '' then i.sent else a.told::jsonb end as told, a.stamp, null::jsonb as said"
+            " from answered a join sync.intent i"
+            " on i.connection = {connection} and i.entity = {entity} and i.hub_id = a.hub_id"
+        ).format(connection=sql.Literal(stream.connection), entity=sql.Literal(stream.entity))
+    )
+    told.tell_mirror(conn, stream)
+    _confirm(conn, stream, run_id)
+
+
 def confirm(conn: Connection, stream: StreamSpec, accepted: Sequence[Accepted], run_id: str | None) -> None:
-    """Move base and journal for accepted writes, in the caller's transaction; the mirror already holds what the
-    CRM returned or what reading it back showed."""
-    if not accepted:
-        return
-    _link(conn, stream, [a for a in accepted if a.intent.kind == "create"])
-    now = mirror.held(conn, stream, [a.crm_id for a in accepted])
-    rows: list[tuple[UUID, str, str | None, str | None]] = []
-    for spec in stream.fields:
-        column = [a for a in accepted if spec.name in a.intent.sent]
-        if not column:
-            continue
-        said = [now.get(a.crm_id, {}).get(spec.name) for a in column]
-        for a, crm, same in zip(column, said, _agrees(spec, column, said), strict=True):
-            sent = a.intent.sent[spec.name]
-            rows.append((a.intent.hub_id, spec.name, a.intent.hub_values[spec.name], crm if same else sent))
-    _move_base(conn, stream, rows)
-    _journal(conn, stream, accepted, run_id)
-    review.close_fields(conn, stream, [(row[0], row[1]) for row in rows])
-    intents.forget(conn, stream, [a.intent.hub_id for a in accepted])
+    """Confirm these writes; the mirror already holds what reading them back showed."""
+    if accepted:
+        _stage(conn, accepted)
+        _confirm(conn, stream, run_id)
+
+
+def _confirm(conn: Connection, stream: StreamSpec, run_id: str | None) -> None:
+    names = told.names(conn, "sent")
+    fields = [spec for spec in stream.fields if spec.name in names]
+    _judge(conn, stream, fields)
+    _move_base(conn, stream, fields)
+    _journal(conn, stream, run_id)
+    key = [stream.connection, stream.entity]
+    conn.execute(
+        "update review.conflict c set status = case when status = 'decided' then 'applied' else 'superseded' end"
+        " from accepted a where c.connection = %s and c.entity = %s and c.hub_id = a.hub_id and a.sent ? c.field"
+        " and c.status in ('open', 'decided', 'skipped')",
+        key,
+    )
+    conn.execute(
+        "delete from sync.intent i using accepted a where i.connection = %s and i.entity = %s and i.hub_id = a.hub_id",
+        key,
+    )
 
 
 def arrived(
@@ -62,14 +107,16 @@ def arrived(
     same: dict[UUID, set[str]] = {}
     left: dict[UUID, set[str]] = {}
     for spec in stream.fields:
-        column = [Accepted(i, crm_id, answer) for i, crm_id in updates if spec.name in i.sent]
-        said = [now.get(a.crm_id, {}).get(spec.name) for a in column]
-        for a, crm, agrees in zip(column, said, _agrees(spec, column, said), strict=True):
-            before = a.intent.old_values.get(spec.name)
+        column = [(i, crm_id) for i, crm_id in updates if spec.name in i.sent]
+        said = [now.get(crm_id, {}).get(spec.name) for _, crm_id in column]
+        sent = [i.sent[spec.name] for i, _ in column]
+        meant = [i.hub_values.get(spec.name) for i, _ in column]
+        for (i, _), crm, agrees in zip(column, said, _agrees(spec, sent, meant, said), strict=True):
+            before = i.old_values.get(spec.name)
             if agrees and crm != before:
-                same.setdefault(a.intent.hub_id, set()).add(spec.name)
+                same.setdefault(i.hub_id, set()).add(spec.name)
             elif crm == before:
-                left.setdefault(a.intent.hub_id, set()).add(spec.name)
+                left.setdefault(i.hub_id, set()).add(spec.name)
     return [
         Accepted(_without(i, left.get(i.hub_id, set())), crm_id, answer)
         for i, crm_id in updates
@@ -95,93 +142,117 @@ def note_doubt(
             doubted.append(
                 Accepted(replace(intent, sent=moved), crm_id, {"settled": "unknown: no answer came"})
             )
-    _journal(conn, stream, doubted, run_id)
+    if doubted:
+        _stage(conn, doubted)
+        _journal(conn, stream, run_id)
 
 
 def _without(intent: Intent, names: set[str]) -> Intent:
     return replace(intent, sent={name: value for name, value in intent.sent.items() if name not in names})
 
 
-def _agrees(spec: FieldSpec, accepted: Sequence[Accepted], said: Sequence[str | None]) -> list[bool]:
-    """Whether what the CRM says now is what was sent, or means the same in the hub."""
+def _agrees(
+    spec: FieldSpec, sent: Sequence[str | None], meant: Sequence[str | None], said: Sequence[str | None]
+) -> list[bool]:
+    """Whether what the CRM says now is what was sent, or means in the hub what was meant."""
     if spec.type is FieldType.REFERENCE or spec.computed is not None:
-        return [crm == a.intent.sent[spec.name] for a, crm in zip(accepted, said, strict=True)]
-    meant = to_hub(spec, said)
-    plain = to_hub(replace(spec, to_hub=None), [a.intent.hub_values[spec.name] for a in accepted])
+        return [now == was for now, was in zip(said, sent, strict=True)]
+    means = to_hub(spec, said)
+    plain = to_hub(replace(spec, to_hub=None), meant)
     return [
-        crm == a.intent.sent[spec.name] or means in (a.intent.hub_values[spec.name], ours)
-        for a, crm, means, ours in zip(accepted, said, meant, plain, strict=True)
+        now == was or mean in (ours, same)
+        for now, was, mean, ours, same in zip(said, sent, means, meant, plain, strict=True)
     ]
 
 
-def _link(conn: Connection, stream: StreamSpec, created: Sequence[Accepted]) -> None:
+def _stage(conn: Connection, accepted: Sequence[Accepted]) -> None:
+    """The temporary table `accepted`, of intents that need not be in sync.intent as they are here."""
+    conn.execute("drop table if exists accepted")
     conn.execute(
-        sql.SQL(
-            "insert into {} (hub_id, crm_id, linked_by) select h, c, 'push' from unnest(%s::uuid[], %s::text[]) as t (h, c)"
-            " on conflict do nothing"
-        ).format(base_table(stream)),
-        [[a.intent.hub_id for a in created], [a.crm_id for a in created]],
+        "create temporary table accepted (hub_id uuid, crm_id text, kind text, sent jsonb, hub_values jsonb,"
+        " old_values jsonb, reasons jsonb, answer jsonb, told jsonb, stamp timestamptz, said jsonb) on commit drop"
     )
-
-
-def _move_base(
-    conn: Connection, stream: StreamSpec, rows: Sequence[tuple[UUID, str, str | None, str | None]]
-) -> None:
-    conn.execute("drop table if exists confirmed")
-    conn.execute(
-        "create temporary table confirmed (hub_id uuid, field text, hub_half text, crm_half text) on commit drop"
-    )
-    with conn.cursor() as cursor, cursor.copy("copy confirmed from stdin") as copy:
-        for row in rows:
-            copy.write_row(row)
-    names = {row[1] for row in rows}
-    fields = [spec for spec in stream.fields if spec.name in names]
-    if not fields:
-        return
-    picked: list[sql.Composable] = [sql.SQL("hub_id")]
-    assignments = []
-    for spec in fields:
-        mine = sql.SQL("field = {}").format(sql.Literal(spec.name))
-        moves, hub_half, crm_half = (ident(f"{spec.name}_{part}") for part in ("moves", "hub", "crm"))
-        picked.append(
-            sql.SQL("bool_or({0}) as {1}, max(hub_half) filter (where {0}) as {2}, max(crm_half) filter (where {0}) as {3}").format(
-                mine, moves, hub_half, crm_half
-            )
-        )  # fmt: skip
-        assignments.append(
-            sql.SQL("{hub} = case when w.{moves} then {value} else b.{hub} end,"
-                    " {crm} = case when w.{moves} then w.{crm} else b.{crm} end,"
-                    " {agreed} = w.{moves} or b.{agreed}").format(
-                hub=hub_half, crm=crm_half, moves=moves, agreed=ident(f"{spec.name}_agreed"),
-                value=from_text(spec, ident("w", f"{spec.name}_hub")),
-            )
-        )  # fmt: skip
-    conn.execute(
-        sql.SQL(
-            "update {} b set {} from (select {} from confirmed group by hub_id) w where b.hub_id = w.hub_id"
-        ).format(base_table(stream), sql.SQL(", ").join(assignments), sql.SQL(", ").join(picked))
-    )
-
-
-def _journal(conn: Connection, stream: StreamSpec, accepted: Sequence[Accepted], run_id: str | None) -> None:
-    """One row per field of an update; one row per created record, with all its values."""
     with (
         conn.cursor() as cursor,
         cursor.copy(
-            "copy sync.change (run_id, connection, entity, hub_id, crm_id, field, side, kind, old_value, new_value, reason, answer)"
-            " from stdin"
+            "copy accepted (hub_id, crm_id, kind, sent, hub_values, old_values, reasons, answer) from stdin"
         ) as copy,
     ):
         for a in accepted:
             i = a.intent
-            key = (run_id, stream.connection, stream.entity, i.hub_id, a.crm_id)
-            if i.kind == "create":
-                values = Jsonb({k: v for k, v in i.sent.items() if v is not None})
-                copy.write_row(
-                    (*key, None, "crm", "create", None, values, "new in the hub", Jsonb(dict(a.answer)))
-                )
-                continue
-            for name, new in i.sent.items():
-                copy.write_row(
-                    (*key, name, "crm", "update", i.old_values.get(name), new, i.reasons.get(name, ""), Jsonb(dict(a.answer)))
-                )  # fmt: skip
+            values = (i.sent, i.hub_values, i.old_values, i.reasons, dict(a.answer))
+            copy.write_row((str(i.hub_id), a.crm_id, i.kind, *map(as_json, values)))  # type: ignore[arg-type]
+
+
+def _judge(conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec]) -> None:
+    """Note in `said` where the mirror spells what was sent in another way that means the same."""
+    found: dict[UUID, dict[str, str | None]] = {}
+    for spec in fields:
+        rows = conn.execute(
+            sql.SQL(
+                "select a.hub_id, {sent}, {meant}, m.{now} from accepted a left join {mirror} m on m.crm_id = a.crm_id"
+                " where a.sent ? {name} and m.{now} is distinct from {sent}"
+            ).format(
+                sent=told.value("sent", spec),
+                meant=told.value("hub_values", spec),
+                now=ident(spec.name),
+                mirror=mirror_table(stream),
+                name=sql.Literal(spec.name),
+            )
+        ).fetchall()
+        if rows:
+            ids, sent, meant, said = (list(column) for column in zip(*rows, strict=True))
+            for hub_id, now, same in zip(ids, said, _agrees(spec, sent, meant, said), strict=True):
+                if same:
+                    found.setdefault(hub_id, {})[spec.name] = now
+    if found:
+        conn.execute(
+            "update accepted a set said = s.said::jsonb from unnest(%s::uuid[], %s::text[]) as s (hub_id, said)"
+            " where a.hub_id = s.hub_id",
+            [list(found), [as_json(values) for values in found.values()]],
+        )
+
+
+def _move_base(conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec]) -> None:
+    """Both halves of what was sent; a row (and so the link) for each create that has none yet."""
+    names: list[sql.Composable] = [sql.SQL("hub_id, crm_id, linked_by")]
+    values: list[sql.Composable] = [sql.SQL("a.hub_id, a.crm_id, 'push'")]
+    assignments: list[sql.Composable] = []
+    for spec in fields:
+        moves = sql.SQL("a.sent ? {}").format(sql.Literal(spec.name))
+        hub = from_text(spec, told.value("hub_values", spec))
+        crm = sql.SQL("case when a.said ? {0} then {1} else {2} end").format(
+            sql.Literal(spec.name), told.value("said", spec), told.value("sent", spec)
+        )
+        halves = [ident(f"{spec.name}_{part}") for part in ("hub", "crm", "agreed")]
+        names += halves
+        values += [sql.SQL("case when {} then {} end").format(moves, hub), crm, moves]
+        assignments.append(
+            sql.SQL("{hub} = case when {moves} then {new_hub} else b.{hub} end,"
+                    " {crm} = case when {moves} then {new_crm} else b.{crm} end, {agreed} = {moves} or b.{agreed}").format(
+                hub=halves[0], crm=halves[1], agreed=halves[2], moves=moves, new_hub=hub, new_crm=crm
+            )
+        )  # fmt: skip
+    statement = sql.SQL(
+        "insert into {base} ({names}) select {values} from accepted a where a.kind = 'create' on conflict do nothing"
+    ).format(base=base_table(stream), names=sql.SQL(", ").join(names), values=sql.SQL(", ").join(values))
+    if assignments:  # an update does not see the rows that the same statement inserts
+        statement = sql.SQL(
+            "with linked as ({insert}) update {base} b set {assignments} from accepted a where b.hub_id = a.hub_id"
+        ).format(insert=statement, base=base_table(stream), assignments=sql.SQL(", ").join(assignments))
+    conn.execute(statement)
+
+
+def _journal(conn: Connection, stream: StreamSpec, run_id: str | None) -> None:
+    """One row per field of an update; one row per created record, with all its values."""
+    conn.execute(
+        "insert into sync.change (run_id, connection, entity, hub_id, crm_id, field, side, kind, old_value, new_value,"
+        " reason, answer)"
+        " select %(run)s, %(connection)s, %(entity)s, a.hub_id, a.crm_id, null, 'crm', 'create', null,"
+        " jsonb_strip_nulls(a.sent)::text, 'new in the hub', a.answer from accepted a where a.kind = 'create'"
+        " union all"
+        " select %(run)s, %(connection)s, %(entity)s, a.hub_id, a.crm_id, s.key, 'crm', 'update',"
+        " a.old_values ->> s.key, s.value, coalesce(a.reasons ->> s.key, ''), a.answer"
+        " from accepted a cross join lateral jsonb_each_text(a.sent) s where a.kind = 'update'",
+        {"run": run_id, "connection": stream.connection, "entity": stream.entity},
+    )

@@ -9,20 +9,24 @@ import logging
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from crm_sync.connectors.crm import CRM_ID, HUB_ID, BatchPage, Crm, Operation
+from crm_sync.connectors.crm import CRM_ID, HUB_ID, BatchPage, Crm
 from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.core.spec import Direction, StreamSpec
-from crm_sync.hub import confirm, dirty, history, intents, mirror, parked, watermark
+from crm_sync.hub import confirm, dirty, history, intents, mirror
 from crm_sync.hub.confirm import Accepted
+from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.store import Store
 from crm_sync.steps.answers import Answers
 from crm_sync.steps.options import Options, PlanRow, Report, calls_since
-from crm_sync.steps.planning import Plan, plan, settle
+from crm_sync.steps.planning import plan
+from crm_sync.steps.sending import Sender, operations_of
 
 log = logging.getLogger(__name__)
 
 CHUNK = 20_000
+GENERATIONS = 10
+"""New records that refer to each other are created parents first, so many generations deep."""
 
 
 def outbound(
@@ -45,18 +49,15 @@ def outbound(
         history.running(store, stream.connection, stream.entity, "outbound", configuration) as progress,
     ):
         before = dict(crm.calls)
-        sender = _Sender(store, crm, stream, options, report)
+        work = _Work(store, crm, stream, options, report)
         try:
             if not options.dry_run:
-                sender.settle_pending()
-            for entries in dirty.chunks(store.conn, stream, CHUNK, only=only):
-                left = None if options.max_records is None else options.max_records - report.counts["records"]
-                if left is not None and left <= 0:
-                    break
-                made = plan(store, crm, stream, entries, options, limit=left)
-                sender.send(made)
-                with store.transaction() as conn:
-                    settle(conn, stream, entries, made)
+                work.settle_pending()
+            with work.sender:
+                for entries in dirty.chunks(store.conn, stream, CHUNK, only=only):
+                    if work.left() == 0:
+                        break
+                    work.off(entries)
         finally:
             report.calls = calls_since(before, crm.calls)
             progress.processed = report.counts["records"]
@@ -68,8 +69,8 @@ def outbound(
     return report
 
 
-class _Sender:
-    """Sends plans and records the answers."""
+class _Work:
+    """Plans chunks and has them sent; settles what an earlier run left open."""
 
     def __init__(self, store: Store, crm: Crm, stream: StreamSpec, options: Options, report: Report) -> None:
         self.store = store
@@ -77,44 +78,62 @@ class _Sender:
         self.stream = stream
         self.options = options
         self.report = report
-        self.job = watermark.Job(store, stream, "outbound")
         self.answers = Answers(store, crm, stream, report)
+        self.sender = Sender(store, crm, stream, self.answers, options.batch_size)
 
-    def send(self, made: Plan) -> None:
-        """Send one plan; in a dry run only show it."""
-        self.report.add("records", len(made.intents) + len({p.record_id for p in made.refused}))
+    def left(self) -> int | None:
+        """How many records may still be sent, None for any number."""
+        most = self.options.max_records
+        return None if most is None else max(most - self.report.counts["records"], 0)
+
+    def off(self, entries: Sequence[Entry]) -> None:
+        """Work off a chunk: plan and send; parents before the children that refer to them."""
+        for generation in range(1, GENERATIONS + 1):
+            number, after = self._send(entries, wait_for_parents=generation < GENERATIONS)
+            if not after:
+                return
+            self.sender.finish()  # the children need the ids that their parents get
+            entries = [e for e in entries if e.hub_id in after]
+            if (
+                number == 0 or self.options.dry_run
+            ):  # they refer to each other in a circle, or nothing is created
+                self._send(entries, wait_for_parents=False)
+                return
+
+    def _send(self, entries: Sequence[Entry], *, wait_for_parents: bool) -> tuple[int, set[UUID]]:
+        """Plan and send; the number of writes, and the records that come after these."""
+        made = plan(
+            self.store, self.crm, self.stream, entries, self.options,
+            limit=self.left(), wait_for_parents=wait_for_parents,
+        )  # fmt: skip
+        refused, number = len({p.record_id for p in made.refused}), len(made.intents)
+        self.report.add("records", number + refused)
         self.report.add("waiting", made.waiting)
         self.report.add("disputes", made.disputes)
-        self.report.add("parked", len({p.record_id for p in made.refused}))
+        self.report.add("parked", refused)
         if self.options.dry_run:
             self._show(made.intents)
-            return
-        with self.store.transaction() as conn:
-            looked_at = map(str, made.looked_at)
-            parked.replace(conn, self.stream, "hub", looked_at, made.refused, self.store.run_id)
-            intents.note(conn, self.stream, made.intents, self.store.run_id)
-        if made.intents:
-            operations = [self._operation(i) for i in made.intents]
-            answers = self.crm.write(self.stream, operations, self.job, batch_size=self.options.batch_size)
-            answers = self.store.fenced(answers)
-            made.open |= self.answers.record_all(made.intents, answers)
-            self.job.clear()
+        else:
+            self.sender.send(entries, made)
+        return number, made.after
 
     def settle_pending(self) -> None:
-        """Settle the intents of an earlier run that ended without an answer: by its job's results, or by looking."""
-        waiting = intents.pending(self.store.conn, self.stream)
-        state = self.job.load()
-        if state is not None and waiting:
-            operations = [self._operation(i) for i in waiting]
+        """Settle the intents of an earlier run that ended without an answer: by its jobs' results, or by looking."""
+        for state in self.sender.jobs.states():
+            waiting = intents.pending(self.store.conn, self.stream)
+            if not waiting:
+                break
+            operations = operations_of(self.stream, waiting)
+            log_of_job = self.sender.jobs.another()
             try:
                 self.answers.record_all(
-                    waiting, self.crm.resume_write(self.stream, operations, state, self.job)
+                    operations, self.crm.resume_write(self.stream, operations, state, log_of_job)
                 )
             except CrmError as error:  # what the job does not tell is looked up below
                 if error.error_class is not ErrorClass.UNKNOWN_OUTCOME:
                     raise
-            waiting = intents.pending(self.store.conn, self.stream)
-        self.job.clear()
+        self.sender.jobs.forget()
+        waiting = intents.pending(self.store.conn, self.stream)
         if waiting:
             self._look(waiting)
 
@@ -153,16 +172,6 @@ class _Sender:
         for page in pages:
             with self.store.transaction() as conn:
                 mirror.merge(conn, self.stream, page, mark_dirty=False)
-
-    def _operation(self, intent: Intent) -> Operation:
-        values = {self.stream.field(name).vendor.name: value for name, value in intent.sent.items()}
-        if intent.kind == "create":
-            values = {
-                **self.stream.constants,
-                **{name: value for name, value in values.items() if value is not None},
-            }
-            return Operation(str(intent.hub_id), "create", None, values)
-        return Operation(str(intent.hub_id), "update", intent.crm_id, values)
 
     def _show(self, planned: Sequence[Intent]) -> None:
         for i in planned:

@@ -4,7 +4,7 @@ import pytest
 
 from crm_sync.connectors.crm import FieldInfo
 from crm_sync.core.errors import ErrorClass
-from crm_sync.core.plan import Refusal, check
+from crm_sync.core.plan import Checker, Refusal
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec, VendorField
 
 
@@ -38,6 +38,12 @@ DESCRIBED = {
     )
 }
 GOOD = {"name": "Lee", "email": "lee@x.example"}
+
+
+def check(
+    stream: StreamSpec, kind: str, values: dict[str, str | None], described: dict[str, FieldInfo]
+) -> Refusal | None:
+    return Checker(stream, kind, described).refusal(values)
 
 
 def refused(kind: str, values: dict[str, str | None], **changed: FieldInfo) -> Refusal:

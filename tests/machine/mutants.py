@@ -6,6 +6,7 @@ Each is one way in which a sync engine goes wrong in practice, put into the real
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 from psycopg import Connection, sql
@@ -46,7 +47,8 @@ def base_moves_on_failure(patch: pytest.MonkeyPatch) -> None:
     refused = answers.Answers._refused
 
     def wrong(self, conn, by_key, results):  # type: ignore[no-untyped-def]
-        updates = [by_key[r.key] for r in results if by_key[r.key].crm_id is not None]
+        keys = [UUID(r.key) for r in results if by_key[r.key].crm_id is not None]
+        updates = intents.pending(conn, self.stream, keys) if keys else []
         again = refused(self, conn, by_key, results)
         confirm.confirm(conn, self.stream, [Accepted(i, i.crm_id or "", {}) for i in updates], None)
         return again
@@ -157,7 +159,7 @@ def absent_is_null(patch: pytest.MonkeyPatch) -> None:
 
 def answer_believed(patch: pytest.MonkeyPatch) -> None:
     """Whatever reading back shows is taken to be what was sent."""
-    patch.setattr(confirm, "_agrees", lambda spec, accepted, said: [True] * len(said))
+    patch.setattr(confirm, "_agrees", lambda spec, sent, meant, said: [True] * len(said))
 
 
 def own_values_return(patch: pytest.MonkeyPatch) -> None:

@@ -1,16 +1,20 @@
 """What a CRM says in its answers reaches the mirror, and what it leaves out stays as it was."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
 
-from crm_sync.connectors.crm import Result
+from crm_sync.connectors.crm import Operation, Result
 from crm_sync.core.spec import VendorField
-from crm_sync.hub import mirror
+from crm_sync.hub import intents
+from crm_sync.hub.intents import Intent
 from crm_sync.hub.store import Store
-from crm_sync.steps.answers import _told
+from crm_sync.steps.answers import Answers
+from crm_sync.steps.options import Report
 from tests.steps.world import World
 
 
-def test_answers_with_different_fields_are_one_page_and_absent_is_not_null(world: World) -> None:
+def test_answers_with_different_fields_and_absent_is_not_null(world: World) -> None:
     acme = world.accounts["acme"]
     for n in range(3):
         acme.person_create(
@@ -18,23 +22,15 @@ def test_answers_with_different_fields_are_one_page_and_absent_is_not_null(world
             {"FirstName": f"F{n}", "LastName": f"L{n}", "Email": f"p{n}@a.example", "Phone": "+14155550100"},
         )
     world.sync()
-    stream = world.system.stream("acme", "contact")
-    ids = [
-        str(row[0])
-        for row in world.conn.execute("select crm_id from acme.contact order by last_name").fetchall()
-    ]
+    found = world.conn.execute("select hub_id, crm_id from acme.contact_base b join hub.contact h on h.id = b.hub_id"
+                               " order by h.last_name").fetchall()  # fmt: skip
     answers = [
-        Result("a", ok=True, crm_id=ids[0], returned={"FirstName": "New", "Unmapped": "x"}),
-        Result("b", ok=True, crm_id=ids[1], returned={"LastName": "New", "Phone": None}),
-        Result("c", ok=True, crm_id=ids[2], returned={}),
-        Result("d", ok=True, crm_id="unseen", created=True, returned={"LastName": "Fresh"}),
-        Result("e", ok=True, crm_id="silent", returned=None),
+        (found[0], {"FirstName": "New", "Unmapped": "x"}, {"first_name": "New"}),
+        (found[1], {"LastName": "New", "Phone": None}, {"last_name": "New", "phone": None}),
+        (found[2], {}, {"first_name": "F2"}),
+        ((uuid4(), "unseen"), {"LastName": "Fresh"}, {"last_name": "Fresh"}),
     ]
-    with Store(world.url) as store, store.transaction() as conn:
-        pages = _told(conn, stream, answers)
-        assert len(pages) == 2  # known ones and the created one
-        for page in pages:
-            mirror.merge(conn, stream, page, mark_dirty=False)
+    record(world, answers)
     rows = world.conn.execute(
         "select first_name, last_name, email, phone, hub_id from acme.contact order by email nulls last"
     ).fetchall()
@@ -44,18 +40,42 @@ def test_answers_with_different_fields_are_one_page_and_absent_is_not_null(world
         ("F2", "L2", "p2@a.example", "+14155550100"),
         (None, "Fresh", None, None),
     ]
-    assert rows[-1][4] == "d"
+    assert rows[-1][4] == str(answers[3][0][0])
 
 
-def test_parts_of_a_computed_value_are_never_filled_in(world: World) -> None:
-    """They are not in the mirror, so answers with other fields stay apart."""
+def test_an_answer_that_is_older_than_the_mirror_changes_nothing_there(world: World) -> None:
+    crm_id = world.accounts["acme"].person_create("Contact", {"LastName": "Lee"})
+    world.sync()
+    hub_id = world.one("select hub_id from acme.contact_base")
+    assert isinstance(hub_id, UUID)
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    record(world, [((hub_id, crm_id), {"LastName": "Old"}, {"last_name": "Old"})], modified_at=long_ago)
+    assert world.one("select last_name from acme.contact") == "Lee"
+
+
+def test_parts_of_a_computed_value_are_not_filled_in(world: World) -> None:
+    """They are not in the mirror: the next inbound reads the whole."""
     stream = world.system.stream("acme", "contact")
     computed = replace(stream.field("full_name"), computed=None, vendor=VendorField("computed:full_name", stream.field("full_name").type, template="{A} {B}"))  # fmt: skip
     stream = replace(stream, fields=(*(f for f in stream.fields if f.name != "full_name"), computed))
-    answers = [
-        Result("a", ok=True, crm_id="1", returned={"A": "x"}),
-        Result("b", ok=True, crm_id="2", returned={"A": "x", "B": "y"}),
-    ]
-    with Store(world.url) as store, store.transaction() as conn:
-        pages = _told(conn, stream, answers)
-    assert sorted(len(page.batch.schema.names) for page in pages) == [4, 5]
+    record(world, [((uuid4(), "1"), {"A": "x", "LastName": "Lee"}, {"last_name": "Lee"})], stream=stream)
+    assert world.conn.execute("select last_name, full_name from acme.contact").fetchall() == [("Lee", None)]
+
+
+def record(world, answers, stream=None, modified_at=None):
+    """Record answers, one transaction for all: ((hub id, CRM id), what was returned, what was sent)."""
+    stream = stream or world.system.stream("acme", "contact")
+    known = {row[0] for row in world.conn.execute("select hub_id from acme.contact_base").fetchall()}
+    planned = []
+    for (hub_id, crm_id), _, sent in answers:
+        kind = "update" if hub_id in known else "create"
+        planned.append(Intent(hub_id, crm_id if hub_id in known else None, kind, sent, sent))
+    operations = [Operation(str(i.hub_id), i.kind, i.crm_id, {}) for i in planned]
+    results = [
+        Result(o.key, ok=True, crm_id=crm_id, created=o.kind == "create", returned=returned, modified_at=modified_at)
+        for o, ((_, crm_id), returned, _) in zip(operations, answers, strict=True)
+    ]  # fmt: skip
+    with Store(world.url) as store:
+        intents.note(store.conn, stream, planned, None)
+        Answers(store, world.crms["acme"], stream, Report()).record_all(operations, [results])
+    assert world.one("select count(*) from sync.intent") == 0
