@@ -129,6 +129,7 @@ def _inbound_and_back(sides: Sides, settings: Settings) -> None:
             stages.first_read(sides, turn)
             if turn < sides.repeats - 1:
                 continue
+            conn.execute("vacuum analyze")  # as the server does by itself a little later
             scratch = replace(sides, profile=True, rows={})
             for changes in _changes(sides.size, settings):
                 for again in range(settings.repeats):

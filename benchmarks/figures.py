@@ -124,8 +124,8 @@ def least_changed(vendor: str, records: int) -> int:
 
 
 def least_written(vendor: str, records: int) -> int:
-    """Writes: batches of 100 or 200; above 2,000 Salesforce's Bulk job, which is made, filled, closed, looked at
-    once, and has two lists of results."""
+    """Writes: batches of 100 or 200; above 2,000 a Bulk job of Salesforce for each 500,000 records (an upload holds
+    100 MB), which is made, filled, closed, looked at once, and has two lists of results."""
     if vendor == "hubspot":
         return max(1, ceil(records / 100))
-    return 6 if records > 2_000 else max(1, ceil(records / 200))
+    return 6 * ceil(records / 500_000) if records > 2_000 else max(1, ceil(records / 200))

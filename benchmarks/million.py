@@ -59,6 +59,8 @@ def main(folder: Path = HERE, environment: Mapping[str, str] = os.environ) -> No
                 if changes:
                     _edit(here, edits, conn, number, changes)
                 lines.append(f"| {what} {_cycle(here, ours, meter, conn)}")
+                if changes is None:
+                    conn.execute("vacuum analyze")  # as the server does by itself a little later
             sys.stdout.write(f"{lines[-1]}\n")
             sys.stdout.flush()
         place_and_time = where(url)
