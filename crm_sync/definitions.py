@@ -40,7 +40,9 @@ def build(system: System, settings: Settings, *, connect: Connect | None = None)
         sensors=[webhook_inbox(system, syncs), hub_changes(system, syncs), run_failures(settings)],
         resources={
             "hub": hub_resource(system, settings),
-            "connections": connections_resource(system, connect or from_settings(settings)),
+            "connections": connections_resource(
+                system, lambda priority: connect or from_settings(settings, priority=priority)
+            ),
             "options": SyncOptions(),
             "alerts": alerts_resource(settings),
         },

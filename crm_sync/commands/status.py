@@ -10,14 +10,15 @@ from psycopg.rows import dict_row
 
 from crm_sync.commands import console
 from crm_sync.commands.workspace import workspace
+from crm_sync.core.errors import ConnectionState
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub import dirty, parked
+from crm_sync.hub import breaker, dirty, parked
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """One stream. Times are UTC; changed: records that have to be looked at; waiting: records with a reference whose
-    target is not in the other side yet; conflicts: open ones."""
+    target is not in the other side yet; conflicts: open ones; connection: how its connection is, and why."""
 
     stream: str
     direction: str
@@ -29,6 +30,8 @@ class State:
     watermark: datetime | None
     last_run: datetime | None
     last_status: str | None
+    connection: str
+    connection_reason: str
 
 
 def status(*, as_json: bool) -> None:
@@ -36,7 +39,8 @@ def status(*, as_json: bool) -> None:
     here = workspace()
     with psycopg.connect(here.database(), autocommit=True) as conn:
         conn.execute("set timezone = 'UTC'")
-        states = [state(conn, stream) for stream in here.streams()]
+        healths = {c.name: breaker.health(conn, c.name) for c in here.system.connections}
+        states = [state(conn, stream, healths[stream.connection]) for stream in here.streams()]
     if as_json:
         console.out.print(
             json.dumps([asdict(s) for s in states], default=str, indent=2), soft_wrap=True, markup=False
@@ -56,9 +60,21 @@ def status(*, as_json: bool) -> None:
             s.last_status or "",
         )
     console.out.print(table)
+    for health in healths.values():
+        _show(health)
 
 
-def state(conn: psycopg.Connection, stream: StreamSpec) -> State:
+def _show(health: breaker.Health) -> None:
+    """A connection that is not healthy, since when, why, and when it is tried again."""
+    if health.state is ConnectionState.HEALTHY:
+        return
+    since = f" since {health.since:%Y-%m-%d %H:%M:%S}" if health.since else ""
+    again = f" It is tried again at {health.open_until:%H:%M:%S}." if health.open_until else ""
+    text = f"{health.connection} is {health.state}{since} (UTC): {health.reason}{again}"
+    console.out.print(text, markup=False, soft_wrap=True)
+
+
+def state(conn: psycopg.Connection, stream: StreamSpec, health: breaker.Health) -> State:
     """What the database says about one stream."""
     base = sql.Identifier(stream.connection, f"{stream.entity}_base")
     query = sql.SQL(
@@ -77,6 +93,8 @@ def state(conn: psycopg.Connection, stream: StreamSpec) -> State:
         changed=dirty.count(conn, stream),
         waiting=_waiting(conn, stream),
         parked=parked.count(conn, stream),
+        connection=health.state,
+        connection_reason=health.reason,
         **row,
     )
 

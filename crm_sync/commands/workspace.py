@@ -34,8 +34,10 @@ class Workspace:
 
     @contextmanager
     def crm(self, connection: ConnectionSpec, url: str) -> Iterator[Crm]:
-        """The connector of a connection; tokens are kept in the database at `url`."""
+        """The connector of a connection; tokens and limits are kept in the database at `url`. A person uses it, so that
+        its calls are made though the connection's circuit breaker is open; one that works closes it."""
         from crm_sync.connectors import build
+        from crm_sync.hub.budget import PostgresLimiter
         from crm_sync.hub.keys import token_keys
         from crm_sync.hub.tokens import PostgresTokenStore
 
@@ -45,6 +47,9 @@ class Workspace:
             tokens=PostgresTokenStore(url, token_keys(self.settings)),
             ca_bundle=self.settings.ca_bundle,
             timeout=self.settings.http_timeout,
+            limiter=lambda quotas: PostgresLimiter(
+                url, connection.name, quotas, limits=connection.limits, force=True
+            ),
         )
         try:
             yield crm

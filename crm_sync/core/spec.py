@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from crm_sync.core.quota import Limits
+
 
 def template_fields(template: str) -> tuple[str, ...]:
     """Names in braces in a template, in order; nothing but plain names is understood (no format codes)."""
@@ -177,6 +179,7 @@ class ConnectionSpec:
     streams: tuple[StreamSpec, ...]
     file: str
     schedule: str = "*/5 * * * *"
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)

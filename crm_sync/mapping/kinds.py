@@ -92,6 +92,7 @@ class SalesforceConnection(ConnectionModel):
 
     default_external_id: ClassVar[str | None] = "crm_sync_id__c"
     has_record_types: ClassVar[bool] = True
+    limit_keys: ClassVar[frozenset[str]] = ConnectionModel.limit_keys | {"jobs", "requests"}
     vendor_name: ClassVar[re.Pattern[str]] = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
     kind: Literal["salesforce"] = Field(description="Which CRM.")
@@ -161,6 +162,7 @@ class HubSpotConnection(ConnectionModel):
 
     default_external_id: ClassVar[str | None] = "crm_sync_id"
     has_associations: ClassVar[bool] = True
+    limit_keys: ClassVar[frozenset[str]] = ConnectionModel.limit_keys | {"search"}
     vendor_name: ClassVar[re.Pattern[str]] = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
     kind: Literal["hubspot"] = Field(description="Which CRM.")
@@ -192,6 +194,7 @@ class MemoryConnection(ConnectionModel):
 
     default_external_id: ClassVar[str | None] = "crm_sync_id"
     has_associations: ClassVar[bool] = True
+    limit_keys: ClassVar[frozenset[str]] = frozenset()
     has_record_types: ClassVar[bool] = True
 
     kind: Literal["memory"] = Field(description="Which CRM.")

@@ -15,16 +15,19 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from crm_sync.core.quota import Limits
 from crm_sync.core.spec import Direction, FieldType, Operator, Policy
 from crm_sync.mapping.nodes import Path
 from crm_sync.mapping.values import (
     DirectionChoice,
     OperatorChoice,
+    Part,
     PolicyChoice,
     Region,
     Schedule,
@@ -193,8 +196,39 @@ class EntityModel(Strict):
     )
 
 
+class LimitsModel(Strict):
+    """How much of what the CRM allows is used."""
+
+    reserve: Part | None = Field(
+        None,
+        description="Part of the CRM's calls of a day that is left to other users of the account. Default: 20%.",
+    )
+    daily: count(1, 100_000_000) | None = Field(  # type: ignore[valid-type]
+        None, description="At most so many calls of ours in a day (UTC). Default: as the CRM allows."
+    )
+    burst: count(1, 1_000_000) | None = Field(  # type: ignore[valid-type]
+        None,
+        description="At most so many calls of ours in ten seconds. Default: as the CRM allows.",
+    )
+    search: count(1, 1_000) | None = Field(  # type: ignore[valid-type]
+        None, description="At most so many searches in a second (HubSpot). Default: 4."
+    )
+    jobs: count(1, 100) | None = Field(  # type: ignore[valid-type]
+        None, description="At most so many Bulk API jobs at once (Salesforce). Default: 5."
+    )
+    requests: count(1, 100) | None = Field(  # type: ignore[valid-type]
+        None, description="At most so many requests at once (Salesforce). Default: 10."
+    )
+
+    def limits(self) -> Limits:
+        """As the limiter takes them."""
+        return Limits(**{name: value for name, value in self if value is not None})
+
+
 class ConnectionModel(Strict):
     """One account of a CRM."""
+
+    limit_keys: ClassVar[frozenset[str]] = frozenset({"reserve", "daily", "burst"})
 
     default_external_id: ClassVar[str | None] = None
     has_associations: ClassVar[bool] = False
@@ -209,8 +243,20 @@ class ConnectionModel(Strict):
         "*/5 * * * *",
         description="When the incremental sync runs: minute, hour, day, month, weekday, in UTC.",
     )
+    limits: LimitsModel | None = Field(
+        None, description="How much of what the CRM allows is used; all keys may be left out."
+    )
     default_region: Region = Field("US", description="Country of telephone numbers without a country code.")
     entities: dict[str, EntityModel] = Field(min_length=1, description="Our entities that this account has.")
+
+    @field_validator("limits")
+    @classmethod
+    def _limits_of_the_kind(cls, value: LimitsModel | None) -> LimitsModel | None:
+        others = sorted(value.model_fields_set - cls.limit_keys) if value is not None else []
+        if others:
+            allowed = ", ".join(sorted(cls.limit_keys))
+            raise wrong(f"this kind of CRM has no limit {others[0]}; allowed: {allowed or 'none'}")
+        return value
 
     def complaints(self) -> list[tuple[Path, str]]:
         """What does not fit together in the kind's own settings, as (path, message)."""

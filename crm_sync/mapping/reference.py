@@ -25,11 +25,12 @@ from crm_sync.mapping.kinds import (
     SalesforceJwtBearer,
     SalesforceRefreshToken,
 )
-from crm_sync.mapping.models import ConditionModel, ConnectionModel, EntityModel, FieldModel
+from crm_sync.mapping.models import ConditionModel, ConnectionModel, EntityModel, FieldModel, LimitsModel
 from crm_sync.mapping.schema import schema
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "connection": ConnectionModel,
+    "limits": LimitsModel,
     "entity": EntityModel,
     "filter": ConditionModel,
     "field": FieldModel,
@@ -46,7 +47,13 @@ SECTIONS: dict[str, type[BaseModel]] = {
 DOCUMENT = "connections.md"
 SCHEMA = "connection.schema.json"
 _BLOCK = re.compile(r"(<!-- keys: ([a-z_ ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_WORDS = {"str": "text", "int": "whole number", "bool": "true or false", "SecretRef": "environment reference"}
+_WORDS = {
+    "str": "text",
+    "int": "whole number",
+    "float": "percentage",
+    "bool": "true or false",
+    "SecretRef": "environment reference",
+}
 
 
 def refresh(text: str) -> str:

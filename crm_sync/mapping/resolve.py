@@ -11,6 +11,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from crm_sync.core.errors import Problem
+from crm_sync.core.quota import Limits
 from crm_sync.core.spec import (
     Condition,
     ConnectionSpec,
@@ -185,6 +186,7 @@ def _connection(parsed: Parsed, model: ConnectionModel, ordered: list[str]) -> C
         streams=tuple(sorted(streams, key=lambda stream: stream.order)),
         file=parsed.file,
         schedule=model.schedule,
+        limits=model.limits.limits() if model.limits is not None else Limits(),
     )
 
 

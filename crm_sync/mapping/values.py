@@ -77,6 +77,21 @@ def count(low: int, high: int) -> Any:
     ]
 
 
+def _part(value: Any) -> float:
+    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)\s?%", value) if isinstance(value, str) else None
+    if found is None or float(found[1]) > 100:
+        raise wrong("must be a percentage from 0% to 100%, such as 20%")
+    return float(found[1]) / 100
+
+
+Part = Annotated[
+    float,
+    BeforeValidator(_part),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3})? ?%$"}),
+]
+"""A percentage, as a number from 0 to 1."""
+
+
 def natural(value: Any) -> Any:
     """What YAML itself would make of a plain scalar: numbers and switches; for options that no model describes."""
     if isinstance(value, dict):

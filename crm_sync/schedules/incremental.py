@@ -14,7 +14,7 @@ from crm_sync.assets import flight, names
 from crm_sync.assets.partitions import today
 from crm_sync.core import window
 from crm_sync.core.spec import ConnectionSpec, System
-from crm_sync.hub import watermark
+from crm_sync.hub import breaker, watermark
 from crm_sync.resources.hub import Hub
 
 MOST_DAYS = 7
@@ -42,7 +42,10 @@ def _schedule(system: System, connection: ConnectionSpec) -> dg.ScheduleDefiniti
         if connection.name in flight.busy(context.instance, system):
             return dg.SkipReason(f"a run of {connection.name} is queued or running")
         with hub.reading() as conn:
+            held = breaker.open_now(conn, connection.name)
             marks = watermark.positions(conn, connection.name)
+        if held is not None:
+            return dg.SkipReason(held)
         now = context.scheduled_execution_time.astimezone(UTC)
         return request(days([marks.get(stream.entity) for stream in connection.streams], now))
 

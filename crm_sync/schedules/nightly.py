@@ -9,6 +9,8 @@ import dagster as dg
 from crm_sync.assets import names
 from crm_sync.assets.partitions import today
 from crm_sync.core.spec import System
+from crm_sync.hub import breaker
+from crm_sync.resources.hub import Hub
 from crm_sync.resources.options import run_config
 
 FIRST_MINUTE, APART = 17, 7  # past three o'clock UTC; connections begin one after the other
@@ -28,7 +30,13 @@ def _schedule(connection: str, number: int) -> dg.ScheduleDefinition:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=f"Read everything of {connection} and compare everything.",
     )
-    def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    def nightly(
+        context: dg.ScheduleEvaluationContext, hub: dg.ResourceParam[Hub]
+    ) -> dg.RunRequest | dg.SkipReason:
+        with hub.reading() as conn:
+            held = breaker.open_now(conn, connection)
+        if held is not None:
+            return dg.SkipReason(held)
         day = today(context.scheduled_execution_time)
         return dg.RunRequest(
             run_key=f"{connection}-{day}", partition_key=day, run_config=run_config(full=True)

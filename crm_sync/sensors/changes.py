@@ -9,7 +9,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from crm_sync.assets import flight
 from crm_sync.core.spec import System
-from crm_sync.hub import dirty, inbox
+from crm_sync.hub import breaker, dirty, inbox
 from crm_sync.resources.hub import Hub
 from crm_sync.sensors.requests import Waits, due, read_cursor, run_request, write_cursor
 
@@ -62,12 +62,15 @@ def _sensor(
         flight.make_pools(context.instance, system)
         with hub.reading() as conn:
             waiting = look(conn)
+            held = {c.name for c in system.connections if breaker.open_now(conn, c.name) is not None}
         if not waiting:
             return dg.SkipReason(idle)
         busy = flight.busy(context.instance, system)
-        wanted, cursor = due(waiting, read_cursor(context.cursor), busy, system)
+        wanted, cursor = due(waiting, read_cursor(context.cursor), busy | held, system)
         if not wanted:
-            return dg.SkipReason("a run is in flight, or has been asked for already")
+            return dg.SkipReason(
+                "a run is in flight, or has been asked for already, or the connection is not called for the moment"
+            )
         requests = [run_request(system, one, sensor=name) for one in wanted]
         return dg.SensorResult(run_requests=requests, cursor=write_cursor(cursor))
 

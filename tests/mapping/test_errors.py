@@ -57,7 +57,13 @@ def test_the_good_file_is_good():
     assert load_text(GOOD, "crm.yaml").entities == ("company", "contact")
 
 
+LIMITS = 'api_version: "62.0"\nlimits:\n  reserve: 10%\n'
 CASES = {
+    "a reserve without %": ('api_version: "62.0"\n', LIMITS.replace("%", ""), 5, "limits.reserve", "percentage from 0% to 100%, such as 20%"),
+    "a reserve of too much": ('api_version: "62.0"\n', LIMITS.replace("10", "101"), 5, "limits.reserve", "percentage from 0% to 100%"),
+    "a limit of another kind": ('api_version: "62.0"\n', LIMITS.replace("reserve: 10%", "search: 4"), 4, "limits", "no limit search; allowed: burst, daily, jobs, requests, reserve"),
+    "a limit of nothing": ('api_version: "62.0"\n', LIMITS.replace("reserve: 10%", "daily: 0"), 5, "limits.daily", "must be from 1 to 100000000"),
+    "an unknown limit": ('api_version: "62.0"\n', LIMITS.replace("reserve: 10%", "dayly: 5"), 5, "limits.dayly", r"no such key.*did you mean daily\?"),
     "unknown kind": ("kind: salesforce", "kind: saleforce", 1, "kind", r"'saleforce' .*did you mean salesforce\?.*allowed: salesforce, hubspot, memory"),
     "kind missing": ("kind: salesforce\n", "", 1, "kind", r"is missing.*allowed: salesforce, hubspot, memory"),
     "unknown key": ("environment:", "enviroment:", 2, "enviroment", r"no such key.*did you mean environment\?.*allowed: .*api_version"),

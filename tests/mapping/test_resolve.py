@@ -3,6 +3,7 @@
 import pytest
 
 from crm_sync.core.errors import ConfigError
+from crm_sync.core.quota import Limits
 from crm_sync.core.spec import Condition, Direction, FieldType, Operator, Policy, SecretRef
 from crm_sync.mapping.load import load, load_text, load_texts
 
@@ -250,3 +251,15 @@ def test_a_simulator_on_this_machine_may_do_without_tls():
     head = AUTH.replace("auth", "base_url: http://127.0.0.1:8080\nauth", 1)
     text = hubspot("a: {object: a, fields: {n: n}}", head)
     assert load_text(text).connections[0].options["base_url"] == "http://127.0.0.1:8080"
+
+
+def test_limits():
+    """Those of the file, and the defaults of the others."""
+    head = AUTH.replace("entities:", "limits: {reserve: 5.5 %, daily: 1000, search: 2}\nentities:")
+    text = hubspot("company: {object: companies, fields: {name: name}}", head)
+    (connection,) = load_text(text, "crm.yaml").connections
+    assert connection.limits == Limits(reserve=0.055, daily=1000, search=2)
+    (connection,) = load_text(
+        text.replace("limits: {reserve: 5.5 %, daily: 1000, search: 2}\n", ""), "crm.yaml"
+    ).connections
+    assert connection.limits == Limits(reserve=0.2)

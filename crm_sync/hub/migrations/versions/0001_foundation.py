@@ -43,19 +43,47 @@ TABLES = """
 create table sync.stream (
     connection text not null, entity text not null,
     kind text not null, object text not null, direction text not null,
+    id int generated always as identity unique,
     primary key (connection, entity));
 comment on table sync.stream is 'The streams of the connection files, as last loaded; the change trigger marks records dirty for each.';
 
+-- Marks are only ever appended and removed by version: marking never waits for anybody and never meets a conflict,
+-- and a mark that was not read is never removed. Rows come and go, so the table is vacuumed early and at full speed.
 create sequence sync.dirty_version;
-create table sync.dirty (
-    connection text not null, entity text not null,
-    side text not null check (side in ('hub', 'crm')),
-    record_id text not null,
+create table sync.mark (
+    stream int not null, by_hub boolean not null,
     version bigint not null default nextval('sync.dirty_version'),
     marked_at timestamptz not null default clock_timestamp(),
-    primary key (connection, entity, side, record_id));
-create index dirty_queue on sync.dirty (connection, entity, version);
-comment on table sync.dirty is 'Records to look at. An entry goes only if its version did not change while it was processed.';
+    hub_id uuid, crm_id text,
+    primary key (stream, by_hub, version),
+    check (case when by_hub then hub_id is not null and crm_id is null else crm_id is not null and hub_id is null end)
+) with (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0,
+        autovacuum_vacuum_insert_scale_factor = 1.0);
+comment on table sync.mark is 'The queue: somebody marked a record of a stream to be looked at. The same record may be marked often.';
+
+-- The plan must not depend on statistics, which are never right about a queue: the index, in its order, always.
+create function sync.marks(of_stream int, later_than bigint, up_to bigint, at_most int)
+returns setof sync.mark language plpgsql stable
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$ begin
+    return query select * from (
+        (select * from sync.mark where stream = of_stream and by_hub and version > later_than and version <= up_to
+         order by version limit at_most)
+        union all
+        (select * from sync.mark where stream = of_stream and not by_hub and version > later_than and version <= up_to
+         order by version limit at_most)) m
+    order by version limit at_most;
+end $$;
+create function sync.settle(of_stream int, hub bigint[], crm bigint[]) returns void language plpgsql
+set enable_seqscan = off as $$ begin
+    delete from sync.mark where stream = of_stream and by_hub and version = any(hub);
+    delete from sync.mark where stream = of_stream and not by_hub and version = any(crm);
+end $$;
+
+create view sync.dirty as
+    select s.connection, s.entity, case when m.by_hub then 'hub' else 'crm' end as side,
+        coalesce(m.hub_id::text, m.crm_id) as record_id, max(m.version) as version, min(m.marked_at) as marked_at
+    from sync.mark m join sync.stream s on s.id = m.stream group by 1, 2, 3, 4;
+comment on view sync.dirty is 'The records to look at, for people; marked_at is the oldest mark, version the newest.';
 
 create table sync.provenance (
     entity text not null, hub_id uuid not null, field text not null,
@@ -136,6 +164,23 @@ create table sync.token (
     connection text primary key, sealed bytea not null, saved_at timestamptz not null default clock_timestamp());
 comment on table sync.token is 'OAuth tokens, encrypted; the key is not in the database.';
 
+create table sync.budget (
+    connection text not null, name text not null,
+    allowed int, left_over int, others real not null default 0, heard_at timestamptz,
+    free_at timestamptz not null default '-infinity', pause_until timestamptz not null default '-infinity',
+    tick bigint not null default 0, counts int[] not null default array_fill(0, array[128]),
+    day date, used int not null default 0,
+    primary key (connection, name)) with (fillfactor = 50);
+comment on column sync.budget.counts is 'Turns in the last 128 quarters of a second, a ring; tick is the newest.';
+comment on table sync.budget is 'Calls to a CRM: what is allowed, what is left, when the next may begin. Shared by all processes (hub/budget.py).';
+
+create table sync.health (
+    connection text primary key,
+    state text not null default 'healthy' check (state in ('healthy', 'degraded', 'failed')),
+    since timestamptz not null default clock_timestamp(), error_class text, reason text,
+    failures int not null default 0, openings int not null default 0, probe_at timestamptz);
+comment on table sync.health is 'How each connection is. While probe_at is set the circuit breaker is open, and one call is tried at that time.';
+
 create table sync.answer (
     connection text not null, key text not null, answer jsonb not null,
     heard_at timestamptz not null default clock_timestamp(),
@@ -166,11 +211,87 @@ comment on table review.conflict is 'Disputes that no policy may decide, waiting
 """
 
 
+LIMITS = r"""
+-- Book the turns of k calls, which are even gaps apart from the first free one. granted: k, or 0 if the first would be
+-- later than `ahead` seconds; turn: seconds until the first; gap: seconds between turns. most: what is allowed in so
+-- many seconds until the vendor says more, cap: what the connection file allows; both null: no turns, only pauses.
+create function sync.book_calls(c text, b text, most int, cap int, seconds float8, even float8, k int, ahead float8,
+    out granted int, out turn float8, out gap float8) language plpgsql as $$
+declare r sync.budget; t timestamptz; first timestamptz; allowed float8; s bigint;
+begin
+    select * into r from sync.budget where connection = c and name = b for no key update;
+    if not found then
+        insert into sync.budget (connection, name) values (c, b) on conflict do nothing;
+        select * into r from sync.budget where connection = c and name = b for no key update;
+    end if;
+    t := clock_timestamp();  -- after the row was waited for
+    allowed := coalesce(least(r.allowed, cap), most);
+    -- What others use is made room for, but a tenth always remains ours.
+    gap := case when allowed is null then 0
+                else seconds / (even * greatest(least(allowed, coalesce(r.allowed, allowed) - r.others), allowed / 10, 0.1)) end;
+    first := greatest(t, r.free_at, r.pause_until);
+    turn := extract(epoch from first - t);
+    granted := case when turn > ahead then 0 else k end;
+    if granted > 0 then
+        s := floor(4 * extract(epoch from first - timestamptz '2026-01-01Z'));
+        for i in greatest(r.tick + 1, s - 127) .. s loop r.counts[1 + i % 128] := 0; end loop;
+        r.counts[1 + s % 128] := r.counts[1 + s % 128] + k;
+        update sync.budget set free_at = first + k * gap * interval '1 second', tick = greatest(r.tick, s),
+            counts = r.counts where connection = c and name = b;
+    end if;
+end $$;
+
+-- Take k calls off the day. held: null if they may be made; 'day' if only `keep` of what the vendor allows is left, 'own'
+-- if `own` calls have been made in this UTC day. What was heard more than 15 minutes ago is tried out by one call.
+create function sync.take_day(c text, keep float8, own int, k int, out held text, out allowed int, out left_over int)
+    language plpgsql as $$
+declare r sync.budget; today date := (clock_timestamp() at time zone 'UTC')::date;
+begin
+    select * into r from sync.budget where connection = c and name = 'daily' for no key update;
+    if not found then
+        insert into sync.budget (connection, name) values (c, 'daily') on conflict do nothing;
+        select * into r from sync.budget where connection = c and name = 'daily' for no key update;
+    end if;
+    allowed := r.allowed; left_over := r.left_over;
+    if r.day is distinct from today then r.used := 0; end if;
+    held := case when r.used + k > own then 'own'
+                 when r.left_over - k < keep * r.allowed and r.heard_at > clock_timestamp() - interval '15 minutes' then 'day' end;
+    if held is null then
+        update sync.budget set used = r.used + k, day = today,
+            left_over = case when r.left_over < k then 0 else r.left_over - k end,
+            heard_at = case when r.left_over - k < keep * r.allowed then clock_timestamp() else heard_at end
+            where connection = c and name = 'daily';
+    end if;
+end $$;
+
+-- Note what an answer told of a window whose request left `age` seconds ago. What was used then and is not ours, others
+-- used. Little of what is left is a warning: everybody stops for a moment.
+create function sync.hear_calls(c text, b text, told int, rest int, seconds float8, age float8) returns void
+    language plpgsql as $$
+declare r sync.budget; t float8; ours float8 := 0; theirs float8;
+begin
+    select * into r from sync.budget where connection = c and name = b for no key update;
+    if not found then return; end if;
+    t := 4 * (extract(epoch from clock_timestamp() - timestamptz '2026-01-01Z') - age);
+    for i in greatest(floor(t - 4 * seconds)::bigint, r.tick - 127) .. least(floor(t)::bigint, r.tick) loop
+        ours := ours + r.counts[1 + i % 128] * (least(i + 1, t) - greatest(i, t - 4 * seconds));
+    end loop;
+    theirs := greatest(told - rest - ours - 2, 0);
+    update sync.budget set allowed = told, left_over = rest, heard_at = clock_timestamp(),
+        others = case when theirs > others then (theirs + others) / 2 else others * 0.9 + theirs * 0.1 end,
+        free_at = case when rest <= told / 100 then greatest(free_at, clock_timestamp() + seconds / 20 * interval '1 second')
+                       else free_at end
+        where connection = c and name = b;
+end $$;
+"""
+
+
 def upgrade() -> None:
     op.execute("create schema if not exists hub")
     op.execute("create schema if not exists review")
     op.execute(FUNCTIONS)
     op.execute(TABLES)
+    op.execute(LIMITS)
 
 
 def downgrade() -> None:
