@@ -38,18 +38,24 @@ class Window:
 @dataclass(frozen=True, slots=True)
 class CsvPage:
     """CSV as the vendor sent it, with a header row: bytes pass untouched into COPY. `columns` are the header's
-    names in order; `roles` maps system columns (CRM_ID, ...) to header names. An empty cell is null."""
+    names in order; `roles` maps system columns (CRM_ID, ...) to header names. An empty cell is null. The chunks can
+    be read once, and only until the next page is asked for. progress: see BatchPage."""
 
     columns: tuple[str, ...]
     roles: Mapping[str, str]
     chunks: Iterable[bytes]
+    progress: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPage:
-    """Records as an Arrow batch, every column a string; system columns under their own names."""
+    """Records as an Arrow batch, every column a string; system columns under their own names.
+
+    progress: where the reading stands behind this page, as a JSON object, to be saved in the transaction that takes
+    the page's records in: a read that is given it as `ReadRequest.job` goes on there. None: where it stood before."""
 
     batch: pa.RecordBatch
+    progress: Mapping[str, Any] | None = None
 
 
 Page = CsvPage | BatchPage
@@ -59,8 +65,8 @@ Page = CsvPage | BatchPage
 class ReadRequest:
     """What to read of a stream: the records modified in `window`, oldest first where the vendor can sort.
 
-    limit: at most so many records (None: all). job: state saved by an earlier, interrupted read of the same
-    request, to be resumed (None: start anew)."""
+    limit: at most so many records (None: all). job: where an earlier read of the same stream and window stopped,
+    because it was interrupted or had a limit (the last state saved, or the last page's progress); None: start anew."""
 
     stream: StreamSpec
     window: Window = field(default_factory=Window)
@@ -208,7 +214,10 @@ class Crm(ABC):
     @abstractmethod
     def changed(self, request: ReadRequest, job: JobLog) -> Iterator[Page]:
         """Records of the stream modified in the window, deleted and merged ones included where the vendor lists
-        them with the others. A record may come twice; the later page holds the newer state."""
+        them with the others. A record may come twice; the later page holds the newer state.
+
+        What must be known before a page comes (a job's id) is saved in `job`; then each page says how far reading
+        has come. The caller clears the log when everything has been taken in."""
 
     @abstractmethod
     def deleted(self, stream: StreamSpec, window: Window) -> Iterator[BatchPage]:

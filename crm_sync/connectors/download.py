@@ -16,13 +16,18 @@ from crm_sync.core.errors import CrmError, ErrorClass
 log = logging.getLogger(__name__)
 
 
+class OtherBytesError(CrmError):
+    """A download that was taken up again came with other bytes than before: it has to be begun anew."""
+
+
 def chunks(open_again: Callable[[], httpx.Response], settings: TransportSettings) -> Iterator[bytes]:
     """The decompressed body of a GET, in pieces, never whole in memory.
 
     open_again: sends the request with `stream=True`. If the connection breaks on the way it is called again, and
     what was already handed out is skipped, provided that the very same bytes come.
 
-    Raises CrmError(TRANSIENT) if the body cannot be had in as many attempts as a request gets.
+    Raises CrmError(TRANSIENT) if the body cannot be had in as many attempts as a request gets, OtherBytesError if it
+    is another one when it is asked for again.
     """
     done, checksum = 0, 0
     for attempt in range(1, settings.attempts + 1):
@@ -56,6 +61,6 @@ def _beyond(body: Iterator[bytes], done: int, checksum: int) -> Iterator[bytes]:
         if len(chunk) > len(old):
             yield chunk[len(old) :]
     if seen < done or again != checksum:
-        raise CrmError(
+        raise OtherBytesError(
             ErrorClass.TRANSIENT, "a download that broke off came back with other bytes; read it anew"
         )

@@ -1,7 +1,8 @@
 """Inbound: ask a CRM what changed in a window, merge it into the mirror, mark the changed records, move the watermark.
 
-One transaction per page; the watermark and the end of the vendor's job move together in the last one. Nothing
-here knows what a change means: that is the hub step's business.
+One transaction per page, which holds how far reading has come as well: a run that was killed, or that had a limit, is
+gone on with by the next one. The watermark and the end of the vendor's job move together in the last one. Nothing here
+knows what a change means: that is the hub step's business.
 """
 
 import logging
@@ -54,13 +55,13 @@ def inbound(
             full=options.full,
             start_date=options.start_date,
         )
-        resumed = job.begin(window, options.max_records)
+        resumed = job.begin(window)
         for name in ("read", "created", "updated", "deleted"):
             report.add(name, 0)
         request = ReadRequest(stream, Window(window.start, window.end), options.max_records, resumed)
-        newest = _read(store, stream, crm.changed(request, job), report)
+        _read(store, stream, crm.changed(request, job), report, job)
         truncated = options.max_records is not None and report.counts["read"] >= options.max_records
-        deletions = _deletions(store, crm, stream, window, job.started)
+        deletions = None if truncated else _deletions(store, crm, stream, window, job.started)
         if deletions is not None:
             _read(store, stream, crm.deleted(stream, deletions), report)
         with store.transaction() as conn:
@@ -70,11 +71,14 @@ def inbound(
                 watermark.advance(
                     store,
                     stream,
-                    next_watermark(started=job.started, newest=newest),
+                    next_watermark(started=job.started, newest=job.newest),
                     full=window.full,
                     deletions=job.started if deletions is not None else None,
                 )
-            job.clear()
+            if truncated:
+                report.notes.append("stopped at max_records; the next run goes on there")
+            else:
+                job.clear()
         report.calls = calls_since(before, crm.calls)
         progress.processed = report.counts["read"]
         progress.created = report.counts["created"]
@@ -84,19 +88,20 @@ def inbound(
     return report
 
 
-def _read(store: Store, stream: StreamSpec, pages: Iterable[Page], report: Report) -> datetime | None:
-    """Merge the pages; returns the newest modification time that was seen."""
-    newest: datetime | None = None
+def _read(
+    store: Store, stream: StreamSpec, pages: Iterable[Page], report: Report, job: "_ReadJob | None" = None
+) -> None:
+    """Merge the pages, each together with how far reading has come behind it."""
     for page in pages:
         with store.transaction() as conn:
             merged = mirror.merge(conn, stream, page)
+            if job is not None:
+                job.merged(page.progress, merged.newest)
         report.add("read", merged.read)
         report.add("created", merged.created)
         report.add("updated", merged.updated)
         report.add("deleted", merged.deleted)
-        newest = max(filter(None, (newest, merged.newest)), default=None)
         log.debug("%s inbound page: %s", stream.name, merged)
-    return newest
 
 
 def _deletions(store: Store, crm: Crm, stream: StreamSpec, window: Reading, now: datetime) -> Window | None:
@@ -132,31 +137,49 @@ class _Start:
 
 
 class _ReadJob:
-    """The vendor's job together with the request it answers: only the same request may go on with it."""
+    """Where the reading of a window stands: the vendor's own words for it, and what the watermark needs. Only a read of
+    the same window may go on with it, whatever its limit."""
 
     def __init__(self, job: watermark.Job, start: _Start) -> None:
         self._job = job
         self._start = start
         self._resumed: datetime | None = None
         self._request: dict[str, Any] = {}
+        self.newest: datetime | None = None
+        """The newest modification time that was read, by the runs before this one as well."""
 
-    def begin(self, window: Reading, limit: int | None) -> Mapping[str, Any] | None:
-        """State of an interrupted read of the same request, or None."""
-        self._request = {"start": str(window.start), "end": str(window.end), "limit": limit}
+    def begin(self, window: Reading) -> Mapping[str, Any] | None:
+        """State of an unfinished read of the same window, or None."""
+        self._request = {"start": str(window.start), "end": str(window.end)}
         state = self._job.load()
         if state is None or state.get("request") != self._request:
             return None
         self._resumed = datetime.fromisoformat(state["started"])
+        self.newest = datetime.fromisoformat(state["newest"]) if state["newest"] else None
         vendor: Mapping[str, Any] = state["vendor"]
         return vendor
 
     @property
     def started(self) -> datetime:
-        """The vendor's clock when the read began; if an interrupted read is being finished, when that one did."""
+        """The vendor's clock when the read began; if an unfinished read is being finished, when that one did."""
         return self._resumed or self._start.at()
 
+    def merged(self, progress: Mapping[str, Any] | None, newest: datetime | None) -> None:
+        """A page has been merged in the present transaction; `newest` is its newest modification time."""
+        self.newest = max(filter(None, (self.newest, newest)), default=None)
+        if progress is not None:
+            self.save(progress)
+
     def save(self, state: Mapping[str, Any]) -> None:
-        self._job.save({"request": self._request, "started": self.started.isoformat(), "vendor": dict(state)})
+        newest = self.newest.isoformat() if self.newest is not None else None
+        self._job.save(
+            {
+                "request": self._request,
+                "started": self.started.isoformat(),
+                "newest": newest,
+                "vendor": dict(state),
+            }
+        )
 
     def clear(self) -> None:
         self._job.clear()

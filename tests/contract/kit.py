@@ -78,6 +78,15 @@ class Log:
         self.state = None
 
 
+def taken(pages: Iterable[Page], log: Log) -> Iterator[list[Record]]:
+    """The records of each page, whose progress is saved with them, as by a transaction."""
+    for page in pages:
+        found = records([page])
+        yield found
+        if page.progress is not None:
+            log.save(page.progress)
+
+
 def records(pages: Iterable[Page]) -> list[Record]:
     """Every record of the pages, by vendor field and by system column."""
     return [record for page in pages for record in _records(page)]

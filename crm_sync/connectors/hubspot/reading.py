@@ -5,25 +5,31 @@ in search.py, how a record becomes a row in rows.py.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 from urllib.parse import urlencode
 
+import pyarrow as pa
+
+from crm_sync.connectors.backoff import jitter
 from crm_sync.connectors.crm import BatchPage, Window
 from crm_sync.connectors.hubspot import search
 from crm_sync.connectors.hubspot.api import Api, Json
 from crm_sync.connectors.hubspot.associations import Associations, chunks
+from crm_sync.connectors.hubspot.listing import Listing
 from crm_sync.connectors.hubspot.paths import PLURALS
 from crm_sync.connectors.hubspot.rows import Associated, Shape, gone
 from crm_sync.connectors.hubspot.search import Filter, Record
 from crm_sync.connectors.hubspot.values import instant, modified
-from crm_sync.core.errors import CrmError
 
-LIST_PAGE = 100
+log = logging.getLogger(__name__)
+
 BATCH = 100
 MAX_QUERY = 4000  # characters of a list's query string, well below what HubSpot answers with 414
-URI_TOO_LONG = 414
 GATHER = 1000  # records whose associations are read with one call
+SHORT_ANSWERS = 3  # tries of a search that shows less than it counts
 
 _INLINE = frozenset(PLURALS.values())
 
@@ -35,42 +41,69 @@ class Reader:
         self._api = api
         self._associations = associations
 
-    def listed(self, shape: Shape, window: Window) -> Iterator[BatchPage]:
-        """All live records by id, those modified at or after the window's end left out; then the merged ones."""
-        for records in self._list(shape):
-            kept = [record for record in records if _before_end(record, shape, window)]
-            yield from self._pages(shape, kept, self._listed_associations(shape, kept))
+    def listed(
+        self, shape: Shape, window: Window, after: str | None = None, limit: int | None = None
+    ) -> Iterator[BatchPage]:
+        """All live records by id, those modified at or after the window's end left out; the merged ones with them.
+
+        after: the `after` of an earlier read's progress. limit: at most so many records; then they are read in one
+        chain, else in ranges side by side (listing.py).
+        """
+        listing = self._listing(shape)
+
+        def use(records: list[Record]) -> list[BatchPage]:
+            filled = self._filled(shape, records) if listing.thin else records
+            kept = [record for record in filled if _before_end(record, shape, window)]
+            return list(self._pages(shape, kept, self._listed_associations(shape, kept)))
+
+        if limit is None:
+            for made, behind in listing.ranges(after, use):
+                yield from _with_progress(_joined(made), _list_state(behind))
+        else:
+            for records, behind in listing.chain(after, limit):
+                yield from _with_progress(use(records), _list_state(behind))
 
     def searched(
-        self, shape: Shape, window: Window, conditions: Sequence[Filter], size: int = GATHER
+        self,
+        shape: Shape,
+        window: Window,
+        conditions: Sequence[Filter],
+        begin: search.Place | None = None,
+        limit: int | None = None,
     ) -> Iterator[BatchPage]:
-        """Live records modified in the window, oldest first; each page followed by its merged ones."""
+        """Live records modified in the window, oldest first, at most `limit`; each page followed by its merged ones.
+
+        begin: the place of an earlier read's progress.
+        """
         thin = self._too_long_for_search(shape, conditions)
         properties = (shape.stamp_property, search.OBJECT_ID) if thin else shape.properties
-        path = self._api.paths.search(shape.object)
 
-        def fetch(filters: Sequence[Filter], sort: str) -> list[Record]:
-            body = search.body([*filters, *conditions], sort, properties)
-            return list(self._api.read(path, "search", body).get("results") or ())
+        def fetch(filters: Sequence[Filter], sort: str) -> search.Found:
+            return self._found(shape, search.body([*filters, *conditions], sort, properties))
 
-        found = search.walk(fetch, shape.stamp_property, window)
-        for records in _gathered(found, size if shape.associations else 1):
+        walked = search.walk(fetch, shape.stamp_property, window, begin, limit)
+        for records, place in _gathered(walked, GATHER if shape.associations else 1):
+            made: list[BatchPage] = []
             if thin:
                 for full in self.by_id(shape, [str(record["id"]) for record in records]):
-                    yield from self._pages(shape, full, self.associated(shape, full))
+                    made += self._pages(shape, full, self.associated(shape, full))
             else:
-                yield from self._pages(shape, records, self.associated(shape, records))
+                made += self._pages(shape, records, self.associated(shape, records))
+            yield from _with_progress(made, {"kind": "search", **place.as_json()})
 
-    def archived(self, shape: Shape, window: Window) -> Iterator[BatchPage]:
+    def archived(
+        self, shape: Shape, window: Window, after: str | None = None, limit: int | None = None
+    ) -> Iterator[BatchPage]:
         """Records archived in the window, without values.
 
         HubSpot neither filters nor sorts its list of archived records, so the whole recycle bin (90 days) is
         paged through, 100 records a call, whatever the window.
         """
-        for records in self._list(shape, archived=True):
+        listing = Listing(self._api, shape.object, {"archived": "true"}, thin=True)
+        for records, behind in listing.chain(after, limit):
             kept = [record for record in records if _archived_in(record, window)]
             if kept:
-                yield gone(kept, shape)
+                yield replace(gone(kept, shape), progress=_archived_state(behind))
 
     def by_id(
         self, shape: Shape, ids: Iterable[str], *, id_property: str | None = None, archived: bool = False
@@ -129,33 +162,28 @@ class Reader:
         if merged is not None:
             yield merged
 
-    def _list(self, shape: Shape, *, archived: bool = False) -> Iterator[list[Record]]:
-        """Pages of the list. Where the properties do not fit into a URL, they are read by id afterwards."""
-        params: dict[str, str] = {"limit": str(LIST_PAGE), "archived": str(archived).lower()}
-        thin = archived
-        if not archived:
-            params["properties"] = ",".join(shape.properties)
-            inline = [target for target in shape.associations.values() if target in _INLINE]
-            if inline:
-                params["associations"] = ",".join(inline)
-            thin = len(urlencode(params)) > MAX_QUERY
-        after: str | None = None
-        while True:
-            asked = {name: text for name, text in params.items() if not (thin and name == "properties")}
-            try:
-                answer = self._api.get(
-                    self._api.paths.objects(shape.object), "list", asked | ({"after": after} if after else {})
-                )
-            except CrmError as error:
-                if error.status != URI_TOO_LONG or thin:
-                    raise
-                thin = True
-                continue
+    def _listing(self, shape: Shape) -> Listing:
+        """Where the properties do not fit into a URL, the records are read by id afterwards."""
+        params = {"archived": "false", "properties": ",".join(shape.properties)}
+        inline = [target for target in shape.associations.values() if target in _INLINE]
+        if inline:
+            params["associations"] = ",".join(inline)
+        return Listing(self._api, shape.object, params, thin=len(urlencode(params)) > MAX_QUERY)
+
+    def _found(self, shape: Shape, body: Json) -> search.Found:
+        """What a search finds. An answer with fewer records than it should have is asked for again; if it stays so, the
+        rest is what HubSpot counts and does not show (yet)."""
+        settings = self._api.transport.settings
+        path = self._api.paths.search(shape.object)
+        for attempt in range(1, SHORT_ANSWERS + 1):
+            answer = self._api.read(path, "search", body)
             records = list(answer.get("results") or ())
-            yield self._filled(shape, records) if thin and not archived else records
-            after = ((answer.get("paging") or {}).get("next") or {}).get("after")
-            if not after:
-                return
+            total = int(answer.get("total") or 0)
+            if len(records) >= min(search.PAGE, total):
+                break
+            log.info("a search shows %d of %d %s", len(records), total, shape.object)
+            settings.sleep(jitter(attempt))
+        return search.Found(records, len(records) >= search.PAGE or total > len(records))
 
     def _filled(self, shape: Shape, records: Sequence[Record]) -> list[Record]:
         """The listed records with the properties they were listed without. Those that vanished meanwhile are
@@ -190,23 +218,41 @@ class Reader:
         return len(json.dumps(body)) > search.MAX_BODY
 
 
-def limited(pages: Iterator[BatchPage], limit: int) -> Iterator[BatchPage]:
-    """The pages up to so many records."""
-    left = limit
-    for page in pages:
-        if left <= 0:
-            return
-        yield BatchPage(page.batch.slice(0, left))
-        left -= page.batch.num_rows
+def _with_progress(pages: Sequence[BatchPage], state: Mapping[str, Any] | None) -> Iterator[BatchPage]:
+    """The pages; the last one says how far reading has come."""
+    yield from pages[:-1]
+    if pages:
+        yield replace(pages[-1], progress=state)
 
 
-def _gathered(found: Iterator[list[Record]], size: int) -> Iterator[list[Record]]:
+def _list_state(after: str | None) -> dict[str, Any]:
+    return _archived_state(None, begun=False) if after is None else {"kind": "list", "after": after}
+
+
+def _archived_state(after: str | None, *, begun: bool = True) -> dict[str, Any]:
+    return {"kind": "end"} if begun and after is None else {"kind": "archived", "after": after}
+
+
+def _joined(several: Sequence[Sequence[BatchPage]]) -> list[BatchPage]:
+    """Pages with the same columns as one page."""
+    by_columns: dict[tuple[str, ...], list[pa.RecordBatch]] = {}
+    for page in (page for pages in several for page in pages):
+        by_columns.setdefault(tuple(page.batch.schema.names), []).append(page.batch)
+    return [
+        BatchPage(pa.Table.from_batches(batches).combine_chunks().to_batches()[0])
+        for batches in by_columns.values()
+    ]
+
+
+def _gathered(
+    found: Iterator[tuple[list[Record], search.Place]], size: int
+) -> Iterator[tuple[list[Record], search.Place]]:
     """Lists of a search's page joined, as long as they surely hold at most `size` records."""
-    while some := list(islice(found, 1)):
-        records = some[0]
-        while len(records) + search.PAGE <= size and (more := list(islice(found, 1))):
-            records = [*records, *more[0]]
-        yield records
+    for records, place in found:
+        gathered, behind = records, place
+        while len(gathered) + search.PAGE <= size and (more := next(found, None)) is not None:
+            gathered, behind = [*gathered, *more[0]], more[1]
+        yield gathered, behind
 
 
 def _before_end(record: Record, shape: Shape, window: Window) -> bool:

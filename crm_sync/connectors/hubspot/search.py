@@ -5,11 +5,13 @@ docs/api-reference/search/guide) sorts by one property, shows at most 10,000 res
 by offset. A record that is edited while we read leaves its place, and everything behind it moves up by one: by
 offset we would skip a record. So no offset is ever used. Each page is a query of its own that starts at the last
 time stamp seen; a page that has room for nothing but one time stamp (a bulk edit) is left by reading that very
-millisecond by record id. Neither way comes near the 10,000.
+millisecond by record id. Neither way comes near the 10,000. Where the walk stands is a small value, so that another
+run can go on there.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 from crm_sync.connectors.crm import Window
 from crm_sync.connectors.hubspot.api import Json
@@ -22,8 +24,35 @@ OBJECT_ID = "hs_object_id"
 
 Record = Mapping[str, Any]
 Filter = dict[str, Any]
-Fetch = Callable[[Sequence[Filter], str], list[Record]]
-"""(filters, property to sort by, ascending) -> the first records, at most PAGE."""
+
+
+class Found(NamedTuple):
+    """The first records of a query, and whether it has more."""
+
+    records: list[Record]
+    more: bool
+
+
+Fetch = Callable[[Sequence[Filter], str], Found]
+"""(filters, property to sort by, ascending) -> what is found, at most PAGE records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a walk stands: all before `low` (milliseconds since the epoch; None: the beginning) was given out, and of
+    the records of that very millisecond those in `known`. up_to: they are being read by record id, and all up to this
+    one were given out; None: they are not."""
+
+    low: int | None = None
+    known: frozenset[str] = frozenset()
+    up_to: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"known": sorted(self.known)}
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> "Place":
+        return cls(state["low"], frozenset(state["known"]), state["up_to"])
 
 
 def body(filters: Sequence[Filter], sort: str, properties: Sequence[str]) -> Json:
@@ -38,42 +67,67 @@ def body(filters: Sequence[Filter], sort: str, properties: Sequence[str]) -> Jso
     return made
 
 
-def walk(fetch: Fetch, stamp_property: str, window: Window) -> Iterator[list[Record]]:
-    """The records modified in the window, oldest first, each at least once.
+def walk(
+    fetch: Fetch, stamp_property: str, window: Window, begin: Place | None = None, limit: int | None = None
+) -> Iterator[tuple[list[Record], Place]]:
+    """The records modified in the window, oldest first, each at least once, with the place behind them.
 
-    A record that is edited meanwhile comes again with its new state, if its new time is still in the window.
+    begin: the place that an earlier walk through the same window had come to. limit: at most so many records. A record
+    that is edited meanwhile comes again with its new state, if its new time is still in the window.
     """
-    low = None if window.start is None else milliseconds(window.start)
     high = None if window.end is None else milliseconds(window.end)
-    known: set[str] = set()  # ids that were given out with time stamp `low`
-    while low is None or high is None or low < high:
-        found = fetch(_between(stamp_property, low, high), stamp_property)
-        fresh = [record for record in found if str(record["id"]) not in known]
-        if fresh:
-            yield fresh
-        if len(found) < PAGE:
-            return
-        first, last = _stamp(found[0], stamp_property), _stamp(found[-1], stamp_property)
-        same = {str(record["id"]) for record in found if _stamp(record, stamp_property) == last}
-        if first < last:
-            low, known = last, same
+    place = begin or Place(None if window.start is None else milliseconds(window.start))
+    left = limit
+    while place.low is None or high is None or place.low < high:
+        if place.up_to is None:
+            fresh, behind, more = _by_stamp(fetch, stamp_property, place, high, left)
         else:
-            yield from _one_moment(fetch, stamp_property, last, known | same)
-            low, known = last + 1, set()
-
-
-def _one_moment(fetch: Fetch, stamp_property: str, moment: int, known: set[str]) -> Iterator[list[Record]]:
-    """All records of one millisecond, by id; those in `known` were given out before."""
-    after = 0
-    while True:
-        beyond = {"propertyName": OBJECT_ID, "operator": "GT", "value": str(after)}
-        found = fetch([*_between(stamp_property, moment, moment + 1), beyond], OBJECT_ID)
-        fresh = [record for record in found if str(record["id"]) not in known]
+            fresh, behind, more = _by_id(fetch, stamp_property, place, left)
         if fresh:
-            yield fresh
-        if len(found) < PAGE:
+            yield fresh, behind
+        left = None if left is None else left - len(fresh)
+        if not more or left == 0 or behind == place:
             return
-        after = max(int(record["id"]) for record in found)
+        place = behind
+
+
+Step = tuple[list[Record], Place, bool]
+"""Records that were not given out before, the place behind them, whether there may be more."""
+
+
+def _by_stamp(fetch: Fetch, stamp_property: str, place: Place, high: int | None, left: int | None) -> Step:
+    found = fetch(_between(stamp_property, place.low, high), stamp_property)
+    stamped = [(_stamp(record, stamp_property), record) for record in found.records]
+    # A damaged answer may hold the records of the page before once more, and any order.
+    kept = sorted(
+        ((at, r) for at, r in stamped if place.low is None or at >= place.low), key=lambda one: one[0]
+    )
+    fresh = [(at, r) for at, r in kept if at != place.low or str(r["id"]) not in place.known]
+    given = fresh[:left]
+    told = given if len(given) < len(fresh) else kept
+    if not told:
+        return [], place, found.more
+    last = told[-1][0]
+    known = frozenset(str(record["id"]) for at, record in told if at == last)
+    crowded = found.more and told is kept and kept[0][0] == last
+    behind = Place(last, known | place.known if last == place.low else known, 0 if crowded else None)
+    return [record for _, record in given], behind, found.more
+
+
+def _by_id(fetch: Fetch, stamp_property: str, place: Place, left: int | None) -> Step:
+    """All records of one millisecond, by id."""
+    assert place.low is not None
+    assert place.up_to is not None
+    beyond = {"propertyName": OBJECT_ID, "operator": "GT", "value": str(place.up_to)}
+    found = fetch([*_between(stamp_property, place.low, place.low + 1), beyond], OBJECT_ID)
+    by_id = sorted((int(record["id"]), record) for record in found.records if int(record["id"]) > place.up_to)
+    fresh = [(number, r) for number, r in by_id if str(number) not in place.known]
+    records = [record for _, record in fresh][:left]
+    if len(records) < len(fresh):
+        return records, Place(place.low, place.known, int(records[-1]["id"])), True
+    if found.more and by_id:
+        return records, Place(place.low, place.known, by_id[-1][0]), True
+    return records, Place(place.low + 1), True
 
 
 def _between(stamp_property: str, low: int | None, high: int | None) -> list[Filter]:

@@ -1,141 +1,242 @@
-"""Bulk API 2.0 queries: large results as CSV, handed through as they come.
+"""Bulk API 2.0 queries: large results as CSV, the next page downloaded while the last one is being merged.
 
-    create ── poll ── results page (locator) ── results page ── ... ── locator "null"
+    create ── poll ──┬── list of result pages ──▶ pages side by side ──▶ next list ── ...
+                     └── first page ── locator ──▶ next page ── ... ── locator "null"
 
-Source: "Bulk API 2.0 Query" of the Bulk API guide. The job log holds the job id from the moment it exists, and then
-the locator of the next page, saved when the caller asks for that page, that is when it is done with the last one.
+Source: "Create a Query Job", "Get Results for a Query Job" and "Get Parallel Results for a Query Job" of the Bulk API
+guide. The job's id is in the job log from the moment it exists; each page says in its progress how far reading has come.
+Locators stay valid as long as the job does, seven days, so that an interrupted read goes on with the same job.
 """
 
-import csv
-import io
 import logging
-from collections.abc import Iterator, Mapping
-from itertools import chain
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-import httpx
-
+from crm_sync.connectors.ahead import ahead
 from crm_sync.connectors.crm import CsvPage, JobLog
-from crm_sync.connectors.download import chunks
 from crm_sync.connectors.salesforce import jobs
 from crm_sync.connectors.salesforce.api import Api
+from crm_sync.connectors.salesforce.result_page import FAMILY, ResultPage, fetch
 from crm_sync.connectors.salesforce.soql import Selection
 from crm_sync.core.errors import CrmError, ErrorClass
 
 log = logging.getLogger(__name__)
 
-FAMILY = "bulk_query"
 PAGE_ROWS = 50_000
-_HEADER_LIMIT = 1 << 20  # a header row of more than a megabyte is none
+PARALLEL_SINCE = 58.0  # API version
+_SIDE_BY_SIDE = 2  # downloads at once
+_AHEAD = 3  # pages on disk, the one that is being merged not counted
+_JOBS = 3  # jobs tried in one read
+_GONE = frozenset({"INVALIDJOB", "INVALIDJOBSTATE", "INVALID_QUERY_LOCATOR"})
+_KEPT = ("kind", "job_id", "statement", "api_version", "behind")  # of a state, until the job's end
+_PASSING = ("TIMEOUT", "INTERNAL", "UNAVAILABLE", "UNKNOWN_EXCEPTION")  # in the text of a job that failed
+
+State = Mapping[str, Any]
 
 
-def pages(
-    api: Api,
-    selection: Selection,
-    statement: str,
-    *,
-    job: JobLog,
-    state: Mapping[str, Any] | None,
-    page_rows: int = PAGE_ROWS,
-) -> Iterator[CsvPage]:
-    """The result of a statement, page by page. `state`: what an interrupted read of the same statement saved; its
-    job is gone on with if Salesforce still has it."""
-    started = _resumable(api, statement, state) or _start(api, statement)
-    job.save(started)
-    tail = f"jobs/query/{started['job_id']}"
-    done = jobs.wait(api, tail, FAMILY, lambda _: None)
-    if done["state"] != "JobComplete":
-        job.clear()
-        raise _failed(done)
-    locator = started.get("locator")
-    while True:
-        download = _Download(api, tail, locator, page_rows)
+class _JobGoneError(Exception):
+    """The job, or its results, are not at Salesforce any more."""
+
+
+class Query(NamedTuple):
+    """What is read and how. page_rows: records of a page that is handed on, at most; of a page of the result too where
+    we may say so. limit: at most so many records, None for all. behind: the position (stamp, id) behind which the
+    statement begins, None if it has none."""
+
+    selection: Selection
+    statement: str
+    page_rows: int = PAGE_ROWS
+    limit: int | None = None
+    behind: Sequence[str] | None = None
+
+
+def pages(api: Api, query: Query, *, job: JobLog, state: State | None) -> Iterator[CsvPage]:
+    """The result of a statement, page by page. `state`: where an earlier read of the same statement stopped; its job is
+    gone on with if Salesforce still has it. If a job or its results expire on the way, another one is made, and read
+    from its beginning: records come twice then, none is lost.
+    """
+    left = query.limit
+    for attempt in range(1, _JOBS + 1):
+        started = _resumable(api, query, state) or _start(api, query)
+        job.save(started)
         try:
-            page = _page(selection, chunks(download.open, api.transport.settings))
-            if page is not None:
-                yield page
-        finally:
-            download.close()
-        locator = download.next
-        if locator is None:
+            for page in _results(api, query._replace(limit=left), started, job):
+                yield page.piece
+                left = None if left is None else left - page.rows
+        except _JobGoneError as gone:
             job.clear()
+            if attempt == _JOBS:
+                raise CrmError(ErrorClass.TRANSIENT, f"{_JOBS} bulk query jobs were lost: {gone}") from gone
+            log.info("bulk query job %s is lost (%s); starting anew", started["job_id"], gone)
+            state = None
+        else:
             return
-        job.save({**started, "locator": locator})
 
 
-def _start(api: Api, statement: str) -> dict[str, Any]:
-    body = {"operation": "queryAll", "query": statement, "columnDelimiter": "COMMA", "lineEnding": "LF"}
+class _Piece(NamedTuple):
+    piece: CsvPage
+    rows: int  # counted with the last piece of a page
+
+
+def _start(api: Api, query: Query) -> dict[str, Any]:
+    body = {
+        "operation": "queryAll",
+        "query": query.statement,
+        "columnDelimiter": "COMMA",
+        "lineEnding": "LF",
+    }
     # Asking twice leaves a job that nobody reads: a waste, not a harm.
     created = api.call("POST", "jobs/query", family=FAMILY, idempotent=True, body=body)
     log.info("bulk query job %s started", created["id"])
-    return {"kind": "query", "job_id": created["id"], "statement": statement, "api_version": api.version}
+    return {
+        "kind": "query",
+        "job_id": created["id"],
+        "statement": query.statement,
+        "api_version": api.version,
+        "behind": query.behind,
+    }
 
 
-def _resumable(api: Api, statement: str, state: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The saved state if it belongs to this statement and version (results are tied to it) and the job lives."""
-    if state is None or state.get("kind") != "query":
+def _resumable(api: Api, query: Query, state: State | None) -> dict[str, Any] | None:
+    """The saved state if it belongs to this statement and version (results are tied to it) and the job lives.
+
+    A list of result pages cannot be read up to a limit, because their size is Salesforce's choice."""
+    if state is None or state.get("kind") != "query" or ("listing" in state and query.limit is not None):
         return None
-    if (state.get("statement"), state.get("api_version")) != (statement, api.version):
+    if (state.get("statement"), state.get("api_version")) != (query.statement, api.version):
         log.info("the saved bulk query was another one; starting anew")
         return None
+    if state.get("done"):
+        return dict(state)
     try:
         found = api.get(f"jobs/query/{state['job_id']}", family=FAMILY)
     except CrmError as error:
-        if error.error_class is not ErrorClass.GONE and error.status not in {400, 404, 409}:
+        if not _is_gone(error):
             raise
         log.info("bulk query job %s is not there any more; starting anew", state["job_id"])
         return None
     return None if found["state"] in {"Failed", "Aborted"} else dict(state)
 
 
-def _failed(done: Mapping[str, Any]) -> CrmError:
+def _results(api: Api, query: Query, started: State, job: JobLog) -> Iterator[_Piece]:
+    """Raises _JobGoneError if the job is to be made again."""
+    if started.get("done"):
+        return
+    tail = f"jobs/query/{started['job_id']}"
+    base = {name: started[name] for name in _KEPT}
+    try:
+        done = jobs.wait(api, tail, FAMILY, lambda _: None)
+        if done["state"] != "JobComplete":
+            job.clear()
+            raise _failed(done)
+        total = done.get("numberRecordsProcessed")
+        if total == 0:
+            return
+        small = total is not None and int(total) <= query.page_rows
+        one_by_one = small or query.limit is not None or float(api.version) < PARALLEL_SINCE
+        if "locator" in started or (one_by_one and "listing" not in started):
+            yield from _chain(api, query, started, base, tail)
+        else:
+            yield from _side_by_side(api, query, started, base, tail)
+    except CrmError as error:
+        if _is_gone(error):
+            raise _JobGoneError(str(error)) from error
+        raise
+
+
+def _chain(api: Api, query: Query, started: State, base: State, tail: str) -> Iterator[_Piece]:
+    """Page after page by their locators; one is downloaded while the last one is being merged."""
+    left, locator = query.limit, started.get("locator")
+    seen = {locator}
+
+    def download(pool: ThreadPoolExecutor, locator: str | None) -> Future[ResultPage]:
+        rows = query.page_rows if left is None else min(query.page_rows, left)
+        params = {"maxRecords": str(rows)} | ({} if locator is None else {"locator": locator})
+        url = api.path(f"{tail}/results")
+        return pool.submit(fetch, api, url, params, query.selection.fields, query.page_rows)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="bulk") as pool:
+        coming: Future[ResultPage] | None = download(pool, locator)
+        try:
+            while coming is not None:
+                page, coming = coming.result(), None
+                if page.next is not None and page.next in seen:
+                    page.close()
+                    raise CrmError(ErrorClass.PERMANENT, "the pages of a bulk result lead in a circle")
+                seen.add(page.next)
+                left = None if left is None else left - page.rows
+                if page.next is not None and left != 0:
+                    coming = download(pool, page.next)
+                behind = {"done": True} if page.next is None else {"locator": page.next}
+                yield from _pieces(query, page, {**base, **behind})
+        finally:
+            if coming is not None:
+                with suppress(Exception):  # the error that ended us came first
+                    coming.result().close()
+
+
+def _side_by_side(api: Api, query: Query, started: State, base: State, tail: str) -> Iterator[_Piece]:
+    """The pages that Salesforce lists, five at a time, several downloaded at once, handed on in their order."""
+    places: list[dict[str, Any]] = []
+
+    def tasks() -> Iterator[partial[ResultPage]]:
+        for url, behind in _listed(api, tail, started):
+            places.append(behind)
+            yield partial(fetch, api, url, {}, query.selection.fields, query.page_rows)
+
+    found = ahead(tasks(), threads=_SIDE_BY_SIDE, most=_AHEAD, discard=ResultPage.close)
+    for number, page in enumerate(found):
+        yield from _pieces(query, page, {**base, **places[number]})
+
+
+def _listed(api: Api, tail: str, started: State) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The addresses of the pages that are still to be read, each with the state in which reading is behind it."""
+    listing: str | None = started.get("listing")
+    last_read = started.get("after")
+    while True:
+        answer = api.get(listing or f"{tail}/resultPages", family=FAMILY)
+        # Only paths: wherever an answer points, our token goes to the organisation alone.
+        urls = [_path(page["resultUrl"]) for page in answer["resultPages"]]
+        following = answer.get("nextRecordsUrl") or answer.get(
+            "nextRecordUrl"
+        )  # the guide spells it both ways
+        if not urls or (following is None and not answer.get("done", True)):
+            raise CrmError(ErrorClass.TRANSIENT, "Salesforce's list of result pages is not complete")
+        behind = {"done": True} if following is None else {"listing": _path(following), "after": None}
+        first = urls.index(last_read) + 1 if last_read in urls else 0
+        for number, url in enumerate(urls[first:], first + 1):
+            yield url, behind if number == len(urls) else {"listing": listing, "after": url}
+        if following is None:
+            return
+        listing, last_read = _path(following), None
+
+
+def _path(url: str) -> str:
+    parts = urlsplit(url)
+    return f"/{parts.path.lstrip('/')}" + (f"?{parts.query}" if parts.query else "")
+
+
+def _pieces(query: Query, page: ResultPage, progress: State) -> Iterator[_Piece]:
+    for piece in page.pieces(query.selection.roles, progress):
+        yield _Piece(piece, page.rows if piece.progress is not None else 0)
+
+
+def _is_gone(error: CrmError) -> bool:
+    """Whether an answer says that a job, its results or a locator are not there (any more), or belong to another
+    version of the API."""
+    return error.status in {404, 409, 410} or (error.code or "").upper() in _GONE
+
+
+def _failed(done: State) -> CrmError | _JobGoneError:
+    """What a job that ended without a result means. One that somebody aborted is not made again in this run."""
     told = str(done.get("errorMessage") or "no reason given")
     text = f"bulk query job {done['id']} {str(done['state']).lower()}: {told[:200]}"
-    again = done["state"] == "Aborted" or "TIMEOUT" in told.upper()
-    return CrmError(ErrorClass.TRANSIENT if again else ErrorClass.PERMANENT, text)
-
-
-class _Download:
-    """One page of results, which may be opened again from its start, and what its headers say comes next."""
-
-    def __init__(self, api: Api, tail: str, locator: str | None, rows: int) -> None:
-        self._api = api
-        self._url = api.path(f"{tail}/results")
-        self._params = {"maxRecords": str(rows)} | ({} if locator is None else {"locator": locator})
-        self._response: httpx.Response | None = None
-        self.next: str | None = None
-
-    def open(self) -> httpx.Response:
-        self._response = self._api.transport.request(
-            "GET",
-            self._url,
-            family=FAMILY,
-            idempotent=True,
-            params=self._params,
-            headers={"Accept": "text/csv"},
-            stream=True,
-        )
-        locator = self._response.headers.get("Sforce-Locator", "null")
-        self.next = None if locator in {"null", ""} else locator  # the end is told by the word null
-        return self._response
-
-    def close(self) -> None:
-        if self._response is not None:
-            self._response.close()
-
-
-def _page(selection: Selection, chunks: Iterator[bytes]) -> CsvPage | None:
-    """The page with the header that really came; None if nothing came, not even a header."""
-    start = b""
-    for chunk in chunks:
-        start += chunk
-        if b"\n" in start or len(start) > _HEADER_LIMIT:
-            break
-    if not start.strip():
-        return None
-    header = start.partition(b"\n")[0].decode("utf-8-sig")
-    columns = tuple(next(csv.reader(io.StringIO(header))))
-    missing = [name for name in selection.fields if name not in columns]
-    if missing:
-        raise CrmError(ErrorClass.PERMANENT, f"the bulk result lacks the columns {', '.join(missing)}")
-    return CsvPage(columns, selection.roles, chain([start], chunks))
+    if done["state"] == "Aborted":
+        return CrmError(ErrorClass.TRANSIENT, text)
+    if any(word in told.upper() for word in _PASSING):
+        return _JobGoneError(text)
+    return CrmError(ErrorClass.PERMANENT, text)

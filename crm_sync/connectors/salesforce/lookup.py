@@ -9,6 +9,7 @@ from crm_sync.connectors.crm import BatchPage
 from crm_sync.connectors.salesforce import query, soql, values
 from crm_sync.connectors.salesforce.api import Api
 from crm_sync.connectors.salesforce.soql import Selection
+from crm_sync.core.errors import CrmError, ErrorClass
 
 _RETRIEVE = 2_000  # ids a call
 
@@ -26,6 +27,8 @@ def by_ids(api: Api, selection: Selection, crm_ids: Sequence[str], page_size: in
             idempotent=True,  # it only reads
             body={"ids": part, "fields": list(selection.fields)},
         )
+        if len(found) != len(part):  # one answer an id, null for what is not there
+            raise CrmError(ErrorClass.TRANSIENT, f"{len(found)} answers to {len(part)} ids; look again")
         rows = [row for row in found if row is not None]
         if rows:
             yield query.batch(selection, rows)

@@ -3,19 +3,25 @@
 Source: "Query" and "QueryAll" of the REST API guide. QueryAll shows deleted and merged records with the others.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
 
+from crm_sync.connectors.backoff import jitter
 from crm_sync.connectors.crm import CRM_ID, MODIFIED_AT, BatchPage
 from crm_sync.connectors.salesforce import soql, values
 from crm_sync.connectors.salesforce.api import Api
 from crm_sync.connectors.salesforce.soql import Selection
-from crm_sync.core.errors import CrmError
+from crm_sync.core.errors import CrmError, ErrorClass
+
+log = logging.getLogger(__name__)
 
 PAGE = 2_000  # rows; Salesforce gives no more
+KIND = "ordered"  # of the state in which a read stands that goes by modification time and id
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -30,13 +36,33 @@ def fits(statement: str) -> bool:
 
 
 def rows(api: Api, statement: str, page_size: int) -> Iterator[Rows]:
-    """The pages of a statement's result, as Salesforce cuts them."""
+    """The pages of a statement's result, as Salesforce cuts them.
+
+    Each page is counted: the first answer says how many records there are, and the address of the next page where it
+    begins ("…-2000"). Raises CrmError(TRANSIENT) for a page that has other records in whatever number of attempts.
+    """
     headers = {"Sforce-Query-Options": f"batchSize={page_size:d}"}
-    page = api.get("queryAll", family="query", params={"q": statement}, headers=headers)
-    yield page["records"]
-    while not page["done"]:
-        page = api.get(page["nextRecordsUrl"], family="query", headers=headers)
+    tail, params, given = "queryAll", {"q": statement}, 0
+    while True:
+        page = _whole(api, tail, params, headers, given)
         yield page["records"]
+        if page["done"]:
+            return
+        given += len(page["records"])
+        tail, params = page["nextRecordsUrl"], {}
+
+
+def _whole(api: Api, tail: str, params: Mapping[str, str], headers: Mapping[str, str], given: int) -> Any:
+    settings = api.transport.settings
+    for attempt in range(1, settings.attempts + 1):
+        page = api.get(tail, family="query", params=params or None, headers=headers)
+        following = str(page.get("nextRecordsUrl") or "").rpartition("-")[2]
+        through = page["totalSize"] if page["done"] else int(following) if following.isdecimal() else None
+        if through is None or through == given + len(page["records"]):
+            return page
+        log.info("a page of %d records should have %d", len(page["records"]), through - given)
+        settings.sleep(jitter(attempt))
+    raise CrmError(ErrorClass.TRANSIENT, "a page of a query came without some of its records again and again")
 
 
 def ordered(
@@ -47,7 +73,7 @@ def ordered(
     limit: int | None,
     page_size: int,
 ) -> Iterator[BatchPage]:
-    """The records for which all conditions hold, oldest change first.
+    """The records for which all conditions hold, oldest change first; each page's progress is the position behind it.
 
     If Salesforce drops the cursor on the way (it keeps about ten a user), reading goes on after the last record.
     """
@@ -58,9 +84,10 @@ def ordered(
             for page in rows(api, selection.query([*where, *position], ordered=True, limit=left), page_size):
                 if not page:
                     continue
-                yield batch(selection, page)
                 last = page[-1]
-                position = [soql.after(selection.stamp, values.stamp(last[selection.stamp]), last["Id"])]
+                place = (values.stamp(last[selection.stamp]), str(last["Id"]))
+                yield replace(batch(selection, page), progress={"kind": KIND, "after": list(place)})
+                position = [soql.after(selection.stamp, *place)]
                 left = None if left is None else left - len(page)
         except CrmError as error:
             if error.code != "INVALID_QUERY_LOCATOR" or not position:

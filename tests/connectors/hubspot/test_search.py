@@ -39,12 +39,13 @@ class Index:
             {"id": str(v[search.OBJECT_ID]), "properties": {STAMP: str(v[STAMP])}}
             for _, v in found[: search.PAGE]
         ]
+        more = len(page) < len(found)
         self._edit(self)
-        return page
+        return search.Found(page, more)
 
 
 def ids(pages):
-    return [int(record["id"]) for page in pages for record in page]
+    return [int(record["id"]) for page, _ in pages for record in page]
 
 
 def window(start, end):
@@ -106,7 +107,7 @@ def test_an_empty_window_asks_nothing():
 
 def test_a_result_without_a_time_is_an_error():
     def fetch(_filters, _sort):
-        return [{"id": str(n), "properties": {}} for n in range(search.PAGE)]
+        return search.Found([{"id": str(n), "properties": {}} for n in range(search.PAGE)], more=True)
 
     with pytest.raises(CrmError) as caught:
         list(walk(fetch, STAMP, window(0, None)))
