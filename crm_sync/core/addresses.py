@@ -16,7 +16,8 @@ _USUAL_EMAIL = re.compile(
     r"(?=.{6,254}$)(?=[^@]{1,64}@)[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*"
     r"@(?:[a-z0-9](?:[a-z0-9]|-(?!-)){0,61}[a-z0-9]\.|[a-z0-9]\.)+([a-z]{2,63})"
 )
-_RESERVED = frozenset(name.rpartition(".")[2] for name in SPECIAL_USE_DOMAIN_NAMES)
+RESERVED = frozenset(name.rpartition(".")[2] for name in SPECIAL_USE_DOMAIN_NAMES)
+"""Last labels of the names that are not for use on the Internet."""
 
 _LABEL = r"[a-z0-9_\u0080-\U0010ffff](?:[a-z0-9_\u0080-\U0010ffff-]{0,61}[a-z0-9_\u0080-\U0010ffff])?"
 _WEB = re.compile(
@@ -31,7 +32,7 @@ def email(text: str) -> str:
     """Lower case throughout; an international domain in its own letters. The domain need not exist."""
     lowered = text.lower()
     usual = _USUAL_EMAIL.fullmatch(lowered)
-    if usual and usual[1] not in _RESERVED:
+    if usual and usual[1] not in RESERVED:
         return lowered
     # Lower-casing may compose differently, so that the form which is kept is checked itself.
     normal = _full_email(_full_email(lowered).lower())
