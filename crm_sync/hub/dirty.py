@@ -1,13 +1,15 @@
 """The queue of records to look at, fed by the capture triggers and by inbound.
 
-An entry is taken by reading it and removed by `settle`, which only removes the version that was read: whatever
-is marked again meanwhile stays. Nothing is claimed or hidden; readers of one stream exclude each other by
-`Store.exclusive`.
+A mark is a row of `sync.mark`: a stream, a record on one side, and a version that is never used twice. Marks are
+only appended, so a record may be marked many times and marking never waits. Reading takes nothing away; `settle`
+removes the very marks that were read, so whatever is marked again meanwhile stays. Readers of one stream exclude
+each other by `Store.exclusive`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import Connection, sql
@@ -17,80 +19,70 @@ from crm_sync.core.spec import StreamSpec
 from crm_sync.hub.sql import base_table, differences_view, hub_table, mirror_table
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A marked record: which side marked it, its id there, the mark's version, and its link if it has one."""
+class Entry(NamedTuple):
+    """A mark: the side that set it, its version, and the two ids of the record as far as they are known. A tuple,
+    because a first load has a million of them."""
 
     side: str
-    record_id: str
     version: int
     hub_id: UUID | None
     crm_id: str | None
+
+    @property
+    def record_id(self) -> str:
+        """The record's id on the side that marked it."""
+        return str(self.hub_id) if self.side == "hub" else self.crm_id or ""
 
 
 def chunks(
     conn: Connection, stream: StreamSpec, size: int, *, only: Sequence[UUID] | None = None
 ) -> Iterator[list[Entry]]:
-    """The queue as it stands at the beginning, oldest first, in chunks; entries marked later wait for the next
-    run. `only` limits it to these hub records."""
+    """The queue as it stands at the beginning, oldest first, in chunks of `size` marks; what is marked later waits
+    for the next run. `only` limits it to these hub records, and looks through the whole queue for them.
+
+    A record that was marked twice comes twice, perhaps in two chunks.
+    """
     top = conn.execute("select last_value from sync.dirty_version").fetchone()
     last, limit = 0, top[0] if top else 0
+    number = _number(conn, stream)
+    # Links are looked up by scalar subqueries: whatever the planner believes, that is one index probe a mark.
     query = sql.SQL(
-        "select d.side, d.record_id, d.version,"
-        " coalesce(bc.hub_id, bh.hub_id, case when d.side = 'hub' then d.record_id::uuid end) as hub_id,"
-        " coalesce(bc.crm_id, bh.crm_id, case when d.side = 'crm' then d.record_id end) as crm_id"
-        " from sync.dirty d"
-        " left join {base} bc on d.side = 'crm' and bc.crm_id = d.record_id"
-        " left join {base} bh on d.side = 'hub' and bh.hub_id = case when d.side = 'hub' then d.record_id::uuid end"
-        " where d.connection = %(connection)s and d.entity = %(entity)s and d.version > %(last)s and d.version <= %(limit)s"
-        " and (%(only)s::uuid[] is null or coalesce(bc.hub_id::text, d.record_id) = any(%(only)s::uuid[]::text[]))"
-        " order by d.version limit %(size)s"
+        "select case when m.by_hub then 'hub' else 'crm' end, m.version,"
+        " case when m.by_hub then m.hub_id else (select b.hub_id from {base} b where b.crm_id = m.crm_id) end,"
+        " case when m.by_hub then (select b.crm_id from {base} b where b.hub_id = m.hub_id) else m.crm_id end"
+        " from sync.marks(%s, %s, %s, %s) m order by m.version"
     ).format(base=base_table(stream))
+    wanted = None if only is None else set(only)
     while True:
-        with conn.cursor(row_factory=class_row(Entry)) as cursor:
-            entries = cursor.execute(
-                query,
-                {
-                    "connection": stream.connection,
-                    "entity": stream.entity,
-                    "last": last,
-                    "limit": limit,
-                    "size": size,
-                    "only": None if only is None else list(only),
-                },
-            ).fetchall()
-        if not entries:
+        rows = conn.execute(query, [number, last, limit, size]).fetchall()
+        if not rows:
             return
-        last = entries[-1].version
-        yield entries
+        last = rows[-1][1]
+        entries = [entry for entry in map(Entry._make, rows) if wanted is None or entry.hub_id in wanted]
+        if entries:
+            yield entries
 
 
 def settle(conn: Connection, stream: StreamSpec, entries: Iterable[Entry]) -> None:
-    """Remove entries whose version is still the one that was read."""
-    done = list(entries)
-    conn.execute(
-        "delete from sync.dirty d using unnest(%s::text[], %s::text[], %s::bigint[]) as e (side, record_id, version)"
-        " where d.connection = %s and d.entity = %s and d.side = e.side and d.record_id = e.record_id"
-        " and d.version = e.version",
-        [
-            [e.side for e in done],
-            [e.record_id for e in done],
-            [e.version for e in done],
-            stream.connection,
-            stream.entity,
-        ],
-    )
+    """Remove these marks, and no others of the same records."""
+    versions: dict[str, list[int]] = {"hub": [], "crm": []}
+    for entry in entries:
+        versions[entry.side].append(entry.version)
+    if versions["hub"] or versions["crm"]:
+        conn.execute(
+            "select sync.settle(%s, %s::bigint[], %s::bigint[])",
+            [_number(conn, stream), versions["hub"], versions["crm"]],
+        )
 
 
 def mark_hub(conn: Connection, stream: StreamSpec, hub_ids: Iterable[UUID]) -> None:
     """Ask for these hub records to be looked at again on this stream."""
-    conn.execute(
-        "insert into sync.dirty (connection, entity, side, record_id)"
-        " select %s, %s, 'hub', id from unnest(%s::text[]) id order by id"
-        " on conflict (connection, entity, side, record_id)"
-        " do update set version = excluded.version, marked_at = excluded.marked_at",
-        [stream.connection, stream.entity, sorted({str(hub_id) for hub_id in hub_ids})],
-    )
+    ids = sorted(set(hub_ids))
+    if ids:
+        conn.execute(
+            "insert into sync.mark (stream, by_hub, hub_id) select %s, true, unnest(%s::uuid[])",
+            [_number(conn, stream), ids],
+        )
 
 
 def mark_differing(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> None:
@@ -108,24 +100,25 @@ def mark_differing(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]
 
 
 def mark_all(conn: Connection, stream: StreamSpec) -> int:
-    """Ask for every linked record and every unlinked one to be looked at again: the scheduled reconcile."""
+    """Ask for every record that differs and every unlinked one to be looked at: the scheduled reconcile. Records that
+    wait already are marked anew, once each; returns how many are marked."""
     cursor = conn.execute(
         sql.SQL(
-            "insert into sync.dirty (connection, entity, side, record_id)"
-            " select distinct {connection}, {entity}, 'hub', d.hub_id::text from {view} d"
-            " union all select {connection}, {entity}, 'crm', m.crm_id from {mirror} m"
+            "with waited as (delete from sync.mark where stream = %s returning by_hub, hub_id, crm_id)"
+            " insert into sync.mark (stream, by_hub, hub_id, crm_id)"
+            " select %s, w.* from (select * from waited"
+            " union select true, d.hub_id, null from {view} d"
+            " union select false, null, m.crm_id from {mirror} m"
             " where not m.deleted and not exists (select from {base} b where b.crm_id = m.crm_id)"
-            " union all select {connection}, {entity}, 'hub', h.id::text from {hub} h"
-            " where not exists (select from {base} b where b.hub_id = h.id)"
-            " on conflict do nothing"
+            " union select true, h.id, null from {hub} h"
+            " where not exists (select from {base} b where b.hub_id = h.id)) w"
         ).format(
-            connection=sql.Literal(stream.connection),
-            entity=sql.Literal(stream.entity),
             view=differences_view(stream),
             mirror=mirror_table(stream),
             base=base_table(stream),
             hub=hub_table(stream.entity),
-        )
+        ),
+        [_number(conn, stream)] * 2,
     )
     return cursor.rowcount
 
@@ -143,16 +136,29 @@ def marked_by_hub(conn: Connection, *, quiet: timedelta) -> list[Marked]:
     """The streams with hub records to look at that were marked more than `quiet` ago, by name."""
     with conn.cursor(row_factory=class_row(Marked)) as cursor:
         return cursor.execute(
-            "select connection, entity, max(version) as newest from sync.dirty"
-            " where side = 'hub' and marked_at < clock_timestamp() - %s::interval"
-            " group by connection, entity order by connection, entity",
+            "select s.connection, s.entity, m.version as newest from sync.stream s cross join lateral ("
+            " select version from sync.mark where stream = s.id and by_hub"
+            " and marked_at < clock_timestamp() - %s::interval order by version desc limit 1) m"
+            " order by s.connection, s.entity",
             [quiet],
         ).fetchall()
 
 
 def count(conn: Connection, stream: StreamSpec) -> int:
+    """How many records of the stream wait; looks at all its marks."""
     row = conn.execute(
-        "select count(*) from sync.dirty where connection = %s and entity = %s",
-        [stream.connection, stream.entity],
+        "select count(*) from (select distinct by_hub, hub_id, crm_id from sync.mark where stream = %s) m",
+        [_number(conn, stream)],
     ).fetchone()
     return row[0] if row else 0
+
+
+def _number(conn: Connection, stream: StreamSpec) -> int:
+    """The stream's number in the queue."""
+    row = conn.execute(
+        "select id from sync.stream where connection = %s and entity = %s", [stream.connection, stream.entity]
+    ).fetchone()
+    if row is None:
+        raise LookupError(f"{stream.name} is not registered in sync.stream")
+    number: int = row[0]
+    return number

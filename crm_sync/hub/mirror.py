@@ -106,10 +106,9 @@ with incoming as (
     and (excluded.modified_at is null or m.modified_at is null or excluded.modified_at >= m.modified_at)
   returning m.crm_id, (m.xmax = 0) as created, m.deleted
 ), marked as (
-  insert into sync.dirty (connection, entity, side, record_id)
-  select {connection}, {entity}, 'crm', crm_id from merged where {mark} order by crm_id
-  on conflict (connection, entity, side, record_id)
-    do update set version = excluded.version, marked_at = excluded.marked_at
+  insert into sync.mark (stream, by_hub, crm_id)
+  select s.id, false, merged.crm_id from merged cross join sync.stream s
+  where {mark} and s.connection = {connection} and s.entity = {entity}
 )
 select (select count(*) from staging), count(*) filter (where created), count(*) filter (where not created and not deleted),
   count(*) filter (where deleted), (select max(modified_at) from incoming)

@@ -164,9 +164,7 @@ def decide(conn: Connection, conflicts: Sequence[Conflict], decision: Decision, 
         [decision, person, ids],
     )
     conn.execute(
-        "insert into sync.dirty (connection, entity, side, record_id)"
-        " select distinct connection, entity, 'hub', hub_id::text from review.conflict where id = any(%s) order by 1, 2, 4"
-        " on conflict (connection, entity, side, record_id)"
-        " do update set version = excluded.version, marked_at = excluded.marked_at",
+        "insert into sync.mark (stream, by_hub, hub_id) select distinct s.id, true, c.hub_id"
+        " from review.conflict c join sync.stream s using (connection, entity) where c.id = any(%s)",
         [ids],
     )

@@ -160,17 +160,22 @@ def _register(conn: Connection, system: System) -> None:
     """Tell the change triggers which streams there are; a stream that is gone takes its queue with it."""
     keys = [(s.connection, s.entity) for s in system.streams]
     conn.execute(
-        "delete from sync.stream where (connection, entity) not in (select * from unnest(%s::text[], %s::text[]))",
+        "with gone as (delete from sync.stream where (connection, entity) not in"
+        " (select * from unnest(%s::text[], %s::text[])) returning id)"
+        " delete from sync.mark where stream in (select id from gone)",
         [[c for c, _ in keys], [e for _, e in keys]],
     )
     for stream in system.streams:
-        new = conn.execute(
-            "insert into sync.stream values (%s, %s, %s, %s, %s) on conflict (connection, entity) do update"
-            " set kind = excluded.kind, object = excluded.object, direction = excluded.direction"
-            " returning (xmax = 0)",
-            [stream.connection, stream.entity, stream.kind, stream.object, stream.direction],
-        ).fetchone()
-        if new is not None and new[0]:
+        about = [stream.kind, stream.object, stream.direction, stream.connection, stream.entity]
+        known = conn.execute(
+            "update sync.stream set kind = %s, object = %s, direction = %s where connection = %s and entity = %s",
+            about,
+        ).rowcount
+        if not known:
+            conn.execute(
+                "insert into sync.stream (kind, object, direction, connection, entity) values (%s, %s, %s, %s, %s)",
+                about,
+            )
             _mark_all(conn, stream)
 
 
@@ -178,7 +183,8 @@ def _mark_all(conn: Connection, stream: StreamSpec) -> None:
     """A new stream has to look at every hub record once."""
     conn.execute(
         sql.SQL(
-            "insert into sync.dirty (connection, entity, side, record_id)"
-            " select {}, {}, 'hub', id::text from {} on conflict do nothing"
-        ).format(sql.Literal(stream.connection), sql.Literal(stream.entity), hub_table(stream.entity))
+            "insert into sync.mark (stream, by_hub, hub_id) select s.id, true, h.id from sync.stream s cross join {} h"
+            " where s.connection = %s and s.entity = %s"
+        ).format(hub_table(stream.entity)),
+        [stream.connection, stream.entity],
     )

@@ -64,8 +64,8 @@ def test_conflicts_are_listed_and_settled(place: Place) -> None:
     place.rows(f"update hub.contact c set title = 'Ours' where exists (select {with_both})")
     place.rows("update salesforce.contact set title = 'Theirs', modified_at = now()")
     place.rows(
-        "insert into sync.dirty (connection, entity, side, record_id)"
-        " select 'salesforce', 'contact', 'crm', crm_id from salesforce.contact on conflict do nothing"
+        "insert into sync.mark (stream, by_hub, crm_id) select s.id, false, c.crm_id from salesforce.contact c"
+        " cross join sync.stream s where s.connection = 'salesforce' and s.entity = 'contact'"
     )
     place.run("sync", "--start-date", "2099-01-01")
 

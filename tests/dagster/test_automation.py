@@ -196,7 +196,7 @@ def test_a_webhook_event_becomes_a_run_of_its_entity(project: Project) -> None:
 def test_an_edit_of_the_hub_becomes_a_run_after_a_moment(project: Project) -> None:
     project.world.conn.execute("insert into hub.contact (last_name) values ('Roe')")
     assert sense(project, "hub_changes")[1] == "no change of the hub waits"
-    project.world.conn.execute("update sync.dirty set marked_at = now() - interval '3 seconds'")
+    project.world.conn.execute("update sync.mark set marked_at = now() - interval '3 seconds'")
     (request,), _, cursor = sense(project, "hub_changes")
     assert sense(project, "hub_changes", cursor)[1].startswith("a run is in flight, or")
     execute(project, request, "sync_acme")
@@ -206,7 +206,7 @@ def test_an_edit_of_the_hub_becomes_a_run_after_a_moment(project: Project) -> No
 
 def test_a_change_waits_while_a_run_is_in_flight(project: Project) -> None:
     project.world.conn.execute("insert into hub.contact (last_name) values ('Roe')")
-    project.world.conn.execute("update sync.dirty set marked_at = now() - interval '3 seconds'")
+    project.world.conn.execute("update sync.mark set marked_at = now() - interval '3 seconds'")
     in_flight(project, "sync_acme", **{names.CONNECTION_TAG: "acme"})
     requests, skipped, _ = sense(project, "hub_changes")
     assert (requests, skipped[:18]) == ([], "a run is in flight")

@@ -137,8 +137,9 @@ def settled_unseen(patch: pytest.MonkeyPatch) -> None:
     def settle(conn: Connection, stream: StreamSpec, entries: Sequence[dirty.Entry]) -> None:
         for e in entries:
             conn.execute(
-                "delete from sync.dirty where connection = %s and entity = %s and side = %s and record_id = %s",
-                [stream.connection, stream.entity, e.side, e.record_id],
+                "delete from sync.mark m using sync.stream s where s.id = m.stream and s.connection = %s and s.entity = %s"
+                " and m.by_hub = %s and coalesce(m.hub_id::text, m.crm_id) = %s",
+                [stream.connection, stream.entity, e.side == "hub", e.record_id],
             )
 
     patch.setattr(dirty, "settle", settle)
