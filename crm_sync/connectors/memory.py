@@ -2,8 +2,7 @@
 network, and passes the same contract suite as every connector.
 
 Here belong how a client reads and writes, and what goes wrong on the way; the records and their rules are in
-`memory_account.py`. Several clients may share one account, like processes that start anew. Protocols of real
-vendors have simulators over HTTPS instead.
+`memory_account.py`. Several clients may share one account. Protocols of real vendors have simulators over HTTPS.
 """
 
 import hashlib
@@ -140,8 +139,8 @@ class MemoryCrm(Crm):
     # Reading.
 
     def changed(self, request: ReadRequest, job: JobLog) -> Iterator[BatchPage]:  # noqa: ARG002 - no long jobs
-        left = request.limit
-        after: tuple[datetime, str] | None = None
+        left, state = request.limit, request.job
+        after = None if state is None else (datetime.fromisoformat(state["at"]), str(state["id"]))
         while left is None or left > 0:
             self._call("changed", read=True)
             found = (
@@ -151,10 +150,11 @@ class MemoryCrm(Crm):
             )
             size = self.knobs.page_size if left is None else min(left, self.knobs.page_size)
             rows = nsmallest(size, found, key=lambda row: (row.modified, row.id))
-            yield from self._pages(request.stream, rows)
+            after = (rows[-1].modified, rows[-1].id) if rows else after
+            for page in self._pages(request.stream, rows):  # one, or none
+                yield replace(page, progress={"at": rows[-1].modified.isoformat(), "id": rows[-1].id})
             if len(rows) < size:
                 return
-            after = (rows[-1].modified, rows[-1].id)
             left = None if left is None else left - len(rows)
 
     def deleted(self, stream: StreamSpec, window: Window) -> Iterator[BatchPage]:

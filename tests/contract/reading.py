@@ -6,10 +6,19 @@ from uuid import uuid4
 
 import pytest
 
-from crm_sync.connectors.crm import CRM_ID, DELETED, HUB_ID, MERGED_INTO, MODIFIED_AT, Crm, Window
+from crm_sync.connectors.crm import (
+    CRM_ID,
+    DELETED,
+    HUB_ID,
+    MERGED_INTO,
+    MODIFIED_AT,
+    Crm,
+    ReadRequest,
+    Window,
+)
 from crm_sync.core.spec import Condition, Operator, StreamSpec
 from tests.contract.ground import MANY, Ground
-from tests.contract.kit import Person, Record, by_id, delete, moment, read, records, vendor, write
+from tests.contract.kit import Log, Person, Record, by_id, delete, moment, read, records, taken, vendor, write
 
 SECOND = timedelta(seconds=1)
 
@@ -84,6 +93,24 @@ class Reading(Ground):
         self.add(crm, contact, 5)
         settle()
         assert len(read(crm, contact, limit=3)) == 3
+
+    def test_reads_with_a_limit_go_on_behind_each_other(self, crm, contact, settle):
+        written = sorted(str(result.crm_id) for result in self.add(crm, contact, 9))
+        settle()
+        since = min(moment(r[MODIFIED_AT]) for r in records(crm.by_ids(contact, written)))
+        for window in (Window(since), Window()):
+            whole = by_id(read(crm, contact, window.start))
+            limit = len(whole) // 4 + 1
+            seen: list[Record] = []
+            log = Log()
+            while True:
+                request = ReadRequest(contact, window, limit, log.state)
+                some = [record for page in taken(crm.changed(request, log), log) for record in page]
+                seen += some
+                if len(some) < limit:
+                    break
+                assert len(seen) < 3 * len(whole), "the same records come again and again"
+            assert by_id(seen) == whole
 
     def test_filters_are_the_vendors_work(self, crm, contact, person, settle):
         tag = uuid4().hex[:12]
