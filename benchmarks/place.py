@@ -17,9 +17,11 @@ import psycopg
 from crm_sync.connectors.build import connect
 from crm_sync.connectors.crm import Crm
 from crm_sync.connectors.oauth import MemoryTokenStore
+from crm_sync.core.quota import Quotas, Rate
 from crm_sync.core.spec import ConnectionSpec, StreamSpec, System
 from crm_sync.hub import embedded, tables
 from crm_sync.hub.answers import PostgresAnswerMemory
+from crm_sync.hub.budget import PostgresLimiter
 from crm_sync.hub.migrate import upgrade
 from crm_sync.mapping.load import load
 from crm_sync.simulators.serve import Simulator, running
@@ -37,7 +39,8 @@ _WITHOUT_LIMITS = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One database and one simulated account. url: of the database. system: one connection, one stream."""
+    """One database and one simulated account. url: of the database. system: one connection, one stream. limits:
+    whether the account has the vendor's rate limits."""
 
     vendor: str
     url: str
@@ -45,6 +48,7 @@ class Place:
     base_url: str
     ca_file: str
     token: str
+    limits: bool
 
     @property
     def stream(self) -> StreamSpec:
@@ -52,11 +56,15 @@ class Place:
 
     def crm(self) -> Crm:
         """A connector to the account, as a run of the product has it."""
+        spec = self.system.connections[0]
         return connect(
-            self.system.connections[0],
+            spec,
             env={},
             tokens=MemoryTokenStore(),
             memory=PostgresAnswerMemory(self.url),
+            limiter=lambda quotas: PostgresLimiter(
+                self.url, spec.name, quotas if self.limits else _without_rates(quotas), limits=spec.limits
+            ),
         )
 
     def tls(self) -> ssl.SSLContext:
@@ -65,6 +73,11 @@ class Place:
     def connect(self) -> psycopg.Connection:
         """A plain connection that commits every statement."""
         return psycopg.connect(self.url, autocommit=True)
+
+
+def _without_rates(quotas: Quotas) -> Quotas:
+    """The limiter asks and books as ever, but nothing has to wait. (No header would tell it that of searches.)"""
+    return replace(quotas, rates={name: Rate(10**6, rate.seconds) for name, rate in quotas.rates.items()})
 
 
 @contextmanager
@@ -101,8 +114,11 @@ def account(vendor: str, records: int, *, limits: bool = False, latency: float =
 
 
 @contextmanager
-def place(server_url: str, vendor: str, simulator: Simulator, name: str) -> Iterator[Place]:
-    """A fresh database called `name` with the tables of the contacts of one vendor; dropped at the end."""
+def place(
+    server_url: str, vendor: str, simulator: Simulator, name: str, *, limits: bool = False
+) -> Iterator[Place]:
+    """A fresh database called `name` with the tables of the contacts of one vendor; dropped at the end. limits: as
+    of the account."""
     system = _contacts(vendor, simulator)
     with psycopg.connect(server_url, autocommit=True) as admin:
         admin.execute(f"create database {name} template template0")
@@ -111,13 +127,15 @@ def place(server_url: str, vendor: str, simulator: Simulator, name: str) -> Iter
             upgrade(url)
             with psycopg.connect(url, autocommit=True) as conn:
                 tables.ensure(conn, system)
+            token = simulator.info["access_token"]
             found = Place(
                 vendor,
                 url,
                 system,
                 simulator.base_url,
                 simulator.ca_file or "",
-                simulator.info["access_token"],
+                token,
+                limits,
             )
             crm = found.crm()
             crm.setup(system.connections[0].streams, dry_run=False)

@@ -25,7 +25,7 @@ def quota(server_url: str, seconds: float, latency: float, advance: Callable[[st
         for stage, held in (("first read", records), ("creates", 0)):
             with (
                 account("hubspot", held, limits=True, latency=latency) as simulator,
-                place(server_url, "hubspot", simulator, "crm_sync_bench_quota") as here,
+                place(server_url, "hubspot", simulator, "crm_sync_bench_quota", limits=True) as here,
             ):
                 if not held:
                     with here.connect() as conn:

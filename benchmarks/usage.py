@@ -3,6 +3,7 @@
 import os
 import resource
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,8 +15,7 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 def own_cpu() -> float:
     """CPU seconds of this process so far, user and system, all threads."""
-    times = os.times()
-    return times.user + times.system
+    return time.process_time()
 
 
 def own_peak() -> float:
@@ -50,15 +50,21 @@ class ServerCpu:
         """So far; None if the server is elsewhere."""
         if self._postmaster is None:
             return None
-        own = _stat(self._postmaster)
-        ticks = sum(map(int, own[12:16]))  # user, system, and those of the children that ended
+        ended = sum(map(int, _stat(self._postmaster)[14:16])) / _TICK
+        total = ended + _seconds(self._postmaster)
         for entry in _PROC.iterdir():
             if entry.name.isdecimal():
                 with suppress(OSError):
-                    child = _stat(int(entry.name))
-                    if int(child[2]) == self._postmaster:
-                        ticks += sum(map(int, child[12:14]))
-        return ticks / _TICK
+                    if int(_stat(int(entry.name))[2]) == self._postmaster:
+                        total += _seconds(int(entry.name))
+        return total
+
+
+def _seconds(pid: int) -> float:
+    """User and system time of a process; to the nanosecond where the kernel keeps that, else to the tick."""
+    with suppress(OSError, ValueError):
+        return int((_PROC / str(pid) / "schedstat").read_text().split()[0]) / 1e9
+    return sum(map(int, _stat(pid)[12:14])) / _TICK
 
 
 def _stat(pid: int) -> list[str]:
