@@ -4,44 +4,39 @@
 
 Source: "Bulk API 2.0 Ingest" of the Bulk API guide. Nothing happens at Salesforce before the upload is marked
 complete; from then on the job runs, whatever becomes of us. So the job log holds the job id from the beginning, and
-a job that was interrupted before that point is aborted, after it its results are collected.
+a job that was interrupted before that point is aborted, after it its results are collected. Uploads go uncompressed:
+Salesforce documents gzip for the answers of this API only.
 
-Rows come back in any order. Creates are upserts by the external id, which holds the operation's key; updates and
-deletes are told by Id. An empty cell means "leave alone", so one job can hold rows that write different columns.
+While a job runs, empty lists of results are handed out, so that the caller can do something else meanwhile. Rows come
+back in any order. Creates are upserts by the external id, which holds the operation's key; updates and deletes are
+told by Id. An empty cell means "leave alone", so one job can hold rows that write different columns.
 """
 
-import codecs
 import csv
 import io
 import logging
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from crm_sync.connectors.crm import JobLog, Operation, Result
-from crm_sync.connectors.download import chunks
-from crm_sync.connectors.salesforce import collections, errors, jobs, prepare, values
+from crm_sync.connectors.salesforce import collections, jobs, prepare
 from crm_sync.connectors.salesforce.api import Api
+from crm_sync.connectors.salesforce.ingest_results import FAMILY, collect, key_of
 from crm_sync.connectors.salesforce.prepare import Target
 from crm_sync.core.errors import CrmError, ErrorClass, RecordError
 
 log = logging.getLogger(__name__)
 
-FAMILY = "bulk_ingest"
 JOB_ROWS = 50_000
 _JOB_BYTES = 90_000_000  # Salesforce takes 100 MB
 _UPLOADS = 3  # jobs tried for one upload
-_RESULTS = 2_000  # results handed out at a time
+_FIRST_WAIT, _LONGEST_WAIT, _GROWTH = 0.05, 10.0, 1.6  # seconds between two questions about a job
+_FEW = (
+    2_000  # locked records that are sent again by Collections; of more than that a run is spared the trouble
+)
 _VERBS = {"create": "upsert", "update": "update", "delete": "delete"}
-_ABORTED = RecordError(
-    ErrorClass.TRANSIENT, "ABORTED", "the bulk job was aborted before it came to this record"
-)
-_UNPROCESSED = RecordError(
-    ErrorClass.TRANSIENT, "UNPROCESSED", "the bulk job ended before it came to this record"
-)
-_UNKNOWN = RecordError(
-    ErrorClass.UNKNOWN_OUTCOME, "NO_RESULT", "the bulk job's results do not mention this record"
-)
 
 
 def send(
@@ -53,13 +48,37 @@ def send(
     while arranged:
         content, taken = _csv(key, arranged, rows)
         part, arranged = arranged[:taken], arranged[taken:]
-        state = _submit(api, target, part[0].kind, content, job)
-        left = {_key_of(operation): operation for operation in part}
-        done = yield from _collect(api, state, left)
-        error = _leftover(done)
+        left = {key_of(operation): operation for operation in part}
+        with api.transport.job():
+            state = _submit(api, target, part[0].kind, content, job)
+            done = yield from _ended(api, state)
+        locked: list[Operation] = []
+        error = yield from _sifted(collect(api, state, done, left), part, locked)
         if left:
             yield [collections.refusal(operation, error) for operation in left.values()]
         job.clear()
+        if locked:
+            yield from collections.send(api, target, locked, collections.CALL // 4)
+
+
+def _sifted(
+    answers: Generator[list[Result], None, RecordError],
+    part: Sequence[Operation],
+    locked: list[Operation],
+) -> Generator[list[Result], None, RecordError]:
+    """The results, but those of rows that could not be locked, which are put aside to be sent once more: a job writes
+    its batches side by side, and they get in each other's way."""
+    while True:
+        try:
+            results = next(answers)
+        except StopIteration as end:
+            error: RecordError = end.value
+            return error
+        keys = {r.key for r in results if r.error is not None and r.error.code == "UNABLE_TO_LOCK_ROW"}
+        if keys and len(locked) + len(keys) <= _FEW:
+            locked += [operation for operation in part if operation.key in keys]
+            results = [result for result in results if result.key not in keys]
+        yield results
 
 
 def resume(
@@ -85,9 +104,10 @@ def resume(
         text = f"bulk job {state['job_id']} had not been started and is aborted; nothing of it was written"
         raise CrmError(ErrorClass.UNKNOWN_OUTCOME, text)
     verb = str(state["operation"])
-    left = {_key_of(operation): operation for operation in operations if _VERBS[operation.kind] == verb}
+    left = {key_of(operation): operation for operation in operations if _VERBS[operation.kind] == verb}
     mine = len(left)
-    yield from _collect(api, state, left)
+    done = yield from _ended(api, state)
+    yield from collect(api, state, done, left)
     job.clear()
     if left or mine < len(operations):
         raise CrmError(
@@ -166,79 +186,24 @@ def _abort(api: Api, tail: str) -> None:
         api.call("PATCH", tail, family=FAMILY, idempotent=True, body={"state": "Aborted"})
 
 
-def _collect(
-    api: Api, state: Mapping[str, Any], left: dict[str, Operation]
-) -> Generator[list[Result], None, Mapping[str, Any]]:
-    """Wait for a job and hand out the results; those found are taken out of `left`. Returns the job."""
-    tail = f"jobs/ingest/{state['job_id']}"
-    done = jobs.wait(api, tail, FAMILY, lambda _: None)
-    key = str(state["key"])
-    if done.get("numberRecordsProcessed", 1) != done.get("numberRecordsFailed", 0):
-        yield from _results(api, f"{tail}/successfulResults", key, left, None)
-    if done.get("numberRecordsFailed", 1) and left:
-        yield from _results(api, f"{tail}/failedResults", key, left, None)
-    if left:
-        error = _UNPROCESSED if done["state"] == "JobComplete" else _leftover(done)
-        yield from _results(api, f"{tail}/unprocessedrecords", key, left, error)
-    return done
+def _ended(api: Api, state: Mapping[str, Any]) -> Generator[list[Result], None, Mapping[str, Any]]:
+    """Ask for a job until it has ended; its last description. Hands out nothing between two questions; the time that
+    the caller takes then counts as waiting.
 
-
-def _leftover(done: Mapping[str, Any]) -> RecordError:
-    match done["state"]:
-        case "Failed":
-            return errors.job_error(str(done.get("errorMessage") or "no reason given"))
-        case "Aborted":
-            return _ABORTED
-        case _:
-            return _UNKNOWN
-
-
-def _results(
-    api: Api, tail: str, key: str, left: dict[str, Operation], error: RecordError | None
-) -> Iterator[list[Result]]:
-    """The rows of one list of results; `error` is what befell them if the rows themselves do not say."""
-    collected: list[Result] = []
-    for row in _rows(api, tail):
-        operation = left.pop(_folded(key, row.get(key, "")), None)
-        if operation is None:
-            continue  # settled before
-        collected.append(_result(operation, row, error))
-        if len(collected) == _RESULTS:
-            yield collected
-            collected = []
-    if collected:
-        yield collected
-
-
-def _result(operation: Operation, row: Mapping[str, str], error: RecordError | None) -> Result:
-    if error is not None:
-        return collections.refusal(operation, error)
-    if "sf__Error" in row:
-        return collections.refusal(operation, errors.from_bulk(row["sf__Error"], operation.values.values()))
-    created = operation.kind == "create" and row.get("sf__Created", "").lower() == "true"
-    return Result(operation.key, ok=True, crm_id=values.full_id(row["sf__Id"]), created=created)
-
-
-def _rows(api: Api, tail: str) -> Iterator[dict[str, str]]:
-    """The rows of a CSV answer, read as it comes; always UTF-8, whatever its headers leave out."""
-    csv.field_size_limit(1 << 24)  # a long text area is longer than the module's default allows
-
-    def download() -> Any:
-        return api.transport.request("GET", api.path(tail), family=FAMILY, idempotent=True, stream=True)
-
-    text = codecs.iterdecode(chunks(download, api.transport.settings), "utf-8-sig")
-    yield from csv.DictReader(_lines(text), strict=True)
-
-
-def _lines(text: Iterable[str]) -> Iterator[str]:
-    """Pieces of text cut anew, after each line feed."""
-    rest = ""
-    for piece in text:
-        *whole, rest = (rest + piece).split("\n")
-        for line in whole:
-            yield line + "\n"
-    if rest:
-        yield rest
+    There is no limit of time: Salesforce itself gives a job up after twenty tries of ten minutes.
+    """
+    pause = _FIRST_WAIT
+    while True:
+        asked = time.monotonic()
+        job: Mapping[str, Any] = api.get(f"jobs/ingest/{state['job_id']}", family=FAMILY)
+        if job["state"] in jobs.FINAL:
+            log.info("bulk job %s: %s", job["id"], job["state"])
+            return job
+        yield []
+        rest = asked + pause - time.monotonic()
+        if rest > 0:
+            api.transport.settings.sleep(rest)
+        pause = min(pause * _GROWTH, _LONGEST_WAIT)
 
 
 def _csv(key: str, operations: Sequence[Operation], rows: int) -> tuple[bytes, int]:
@@ -250,31 +215,20 @@ def _csv(key: str, operations: Sequence[Operation], rows: int) -> tuple[bytes, i
     taken = 0
     for operation in operations[:rows]:
         head = operation.key if operation.kind == "create" else operation.crm_id
-        writer.writerow([head, *(_cell(operation, name) for name in names)])
+        given = operation.values
+        writer.writerow([head, *(_cell(given[name]) if name in given else "" for name in names)])
         taken += 1
         if buffer.tell() > _JOB_BYTES // 4:  # characters; one takes up to four bytes
             break
     return buffer.getvalue().encode(), taken
 
 
-def _cell(operation: Operation, name: str) -> str:
-    """Empty: leave alone; line ends as the job declares them, or Salesforce refuses the whole job."""
-    if name not in operation.values:
-        return ""
-    value = operation.values[name]
-    return prepare.NULL if value is None else value.replace("\r\n", "\n").replace("\r", "\n")
+def _cell(value: str | None) -> str:
+    """An empty cell would mean "leave alone". Line ends as the job declares them, or Salesforce refuses the job."""
+    if value is None:
+        return prepare.NULL
+    return value.replace("\r\n", "\n").replace("\r", "\n") if "\r" in value else value
 
 
 def _key_column(external_id: str | None, kind: str) -> str:
     return str(external_id) if kind == "create" else "Id"
-
-
-def _key_of(operation: Operation) -> str:
-    if operation.kind == "create":
-        return operation.key.lower()
-    return values.full_id(operation.crm_id or "")
-
-
-def _folded(key: str, cell: str) -> str:
-    """The cell of the key column as `_key_of` writes it: external ids are blind to case, Ids come in two lengths."""
-    return values.full_id(cell) if key == "Id" else cell.lower()

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from crm_sync.connectors.batches import Way, in_batches
 from crm_sync.connectors.crm import Operation, Result
 from crm_sync.connectors.salesforce import errors, prepare, values
 from crm_sync.connectors.salesforce.api import Api
@@ -19,15 +20,21 @@ log = logging.getLogger(__name__)
 
 FAMILY = "collections"
 CALL = 200  # records
+# The organisation's own code ran out of what one transaction may use; a smaller one may pass.
+_OVERWORKED = ("System.LimitException", "Apex CPU time limit exceeded")
 _ISOLATED = frozenset({ErrorClass.VALIDATION, ErrorClass.PERMISSION, ErrorClass.GONE})
 
 
 def send(api: Api, target: Target, operations: Sequence[Operation], size: int) -> Iterator[list[Result]]:
-    """Send operations of one kind; one list of results a call."""
-    size = max(1, min(size, CALL))
-    arranged = prepare.by_parent(target, operations)
-    for start in range(0, len(arranged), size):
-        yield from _chunk(api, target, arranged[start : start + size])
+    """Send operations of one kind, calls side by side; one list of results a call."""
+    way = Way(
+        of=lambda operation: operation,
+        send=lambda chunk: _chunk(api, target, chunk),
+        limit=max(1, min(size, CALL)),
+        parent=prepare.parent_of(target, operations),
+        sleep=api.transport.settings.sleep,
+    )
+    yield from in_batches(way, prepare.by_parent(target, operations))
 
 
 def _chunk(api: Api, target: Target, chunk: Sequence[Operation]) -> Iterator[list[Result]]:
@@ -84,6 +91,8 @@ def result(operation: Operation, answer: Mapping[str, Any]) -> Result:
 def refusal(operation: Operation, error: RecordError) -> Result:
     """The result of a refused record; to delete what is gone is done, not refused."""
     error = judged(operation, error)
+    if any(word in error.message for word in _OVERWORKED):
+        error = replace(error, error_class=ErrorClass.TRANSIENT)
     if operation.kind == "delete" and error.error_class is ErrorClass.GONE:
         return Result(operation.key, ok=True, crm_id=operation.crm_id)
     return Result(operation.key, ok=False, crm_id=operation.crm_id, error=error)

@@ -211,10 +211,13 @@ class SalesforceCrm(Crm):
             # Without an external id nothing in a bulk result would tell which create a row belongs to.
             joinable = group[0].kind != "create" or target.external_id is not None
             large = joinable and len(group) > self._thresholds.bulk_write_above
+            small = group
             if large:
-                bulk.append([operation for operation in group if prepare.fits_bulk(operation)])
-            small = [operation for operation in group if not (large and prepare.fits_bulk(operation))]
-            yield from collections.send(self._api, target, small, batch_size or collections.CALL)
+                fits = [(operation, prepare.fits_bulk(operation)) for operation in group]
+                bulk.append([operation for operation, fit in fits if fit])
+                small = [operation for operation, fit in fits if not fit]
+            if small:
+                yield from collections.send(self._api, target, small, batch_size or collections.CALL)
         rows = max(batch_size or bulk_ingest.JOB_ROWS, 10_000)
         for group in bulk:
             if group:

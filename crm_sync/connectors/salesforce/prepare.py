@@ -3,13 +3,13 @@
 Pure. One bad field in a request or in the header of a bulk job would otherwise fail all its neighbours.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from crm_sync.connectors.crm import Operation, Result
 from crm_sync.connectors.salesforce import values
-from crm_sync.connectors.salesforce.describe import SObject
+from crm_sync.connectors.salesforce.describe import Field, SObject
 from crm_sync.core.errors import CrmError, ErrorClass, RecordError
 from crm_sync.core.spec import StreamSpec
 
@@ -46,8 +46,19 @@ def split(target: Target, operations: Iterable[Operation]) -> tuple[list[Operati
     results of the others."""
     ready: list[Operation] = []
     refused: list[Result] = []
+    texts = {
+        "create": frozenset(
+            name for name, f in target.sobject.fields.items() if _text(f) and f.info.createable
+        ),
+        "update": frozenset(
+            name for name, f in target.sobject.fields.items() if _text(f) and f.info.updateable
+        ),
+    }
     for operation in operations:
-        error = _refusal(target, operation)
+        if operation.kind == "update" and texts["update"].issuperset(operation.values) and _plain(operation):
+            ready.append(operation)
+            continue
+        error = _refusal(target, operation, texts)
         if error is not None:
             refused.append(Result(operation.key, ok=False, crm_id=operation.crm_id, error=error))
         else:
@@ -55,11 +66,39 @@ def split(target: Target, operations: Iterable[Operation]) -> tuple[list[Operati
     return ready, refused
 
 
+def _text(field: Field) -> bool:
+    """Whether any text is a value of the field, as far as its type goes."""
+    return field.type not in values.NUMBERS and field.type != "boolean"
+
+
+def _plain(operation: Operation) -> bool:
+    """Whether an update can go as it is."""
+    crm_id = operation.crm_id or ""
+    return len(crm_id) == 18 and values.is_id(crm_id) and "" not in operation.values.values()
+
+
 def by_parent(target: Target, operations: Sequence[Operation]) -> list[Operation]:
-    """Children of one parent together: chunks that run side by side then do not fight for the parent's lock."""
-    parents = sorted(name for name, field in target.sobject.fields.items() if field.references)
-    used = [name for name in parents if any(name in operation.values for operation in operations)]
+    """Children of one parent together: batches that run side by side then do not fight for the parent's lock."""
+    used = _references(target, operations)
+    if not used:
+        return list(operations)
     return sorted(operations, key=lambda operation: [operation.values.get(name) or "" for name in used])
+
+
+def parent_of(target: Target, operations: Sequence[Operation]) -> Callable[[Operation], str | None]:
+    """What tells the record that Salesforce locks while it writes one of these operations, as far as they say."""
+    used = _references(target, operations)
+
+    def parent(operation: Operation) -> str | None:
+        return next((value for name in used if (value := operation.values.get(name))), None)
+
+    return parent if used else lambda _: None
+
+
+def _references(target: Target, operations: Sequence[Operation]) -> list[str]:
+    """The fields of references that are written, by name."""
+    mentioned = {name for operation in operations for name in operation.values}
+    return sorted(name for name in mentioned if (f := target.sobject.fields.get(name)) and f.references)
 
 
 def body(target: Target, operation: Operation) -> dict[str, Any]:
@@ -76,7 +115,9 @@ def body(target: Target, operation: Operation) -> dict[str, Any]:
 
 def fits_bulk(operation: Operation) -> bool:
     """Whether a CSV row can say it: a text that reads like the word for null cannot be told from it."""
-    return all((value or "").strip().upper() != NULL for value in operation.values.values())
+    return not any(
+        value and "#" in value and value.strip().upper() == NULL for value in operation.values.values()
+    )
 
 
 def _complete(target: Target, operation: Operation) -> Operation:
@@ -93,10 +134,12 @@ def _complete(target: Target, operation: Operation) -> Operation:
     return Operation(operation.key, operation.kind, crm_id, sent)
 
 
-def _refusal(target: Target, operation: Operation) -> RecordError | None:
+def _refusal(target: Target, operation: Operation, texts: Mapping[str, frozenset[str]]) -> RecordError | None:
     if operation.kind != "create" and not values.is_id(operation.crm_id or ""):
         return RecordError(ErrorClass.VALIDATION, "MALFORMED_ID", "this is not the id of a Salesforce record")
     for name, value in operation.values.items():
+        if name in texts.get(operation.kind, ()):
+            continue
         field = target.sobject.fields.get(name)
         if field is None:
             text = f"{target.sobject.name} shows no field {name} to this user"

@@ -4,6 +4,7 @@ What every connector must do is in tests/contract; here a simulator over TLS is 
 """
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -155,6 +156,109 @@ class TestReading:
         lost = {**log.state, "job_id": "750000000000000AAA"}
         assert by_id(records(crm.changed(ReadRequest(COMPANY, job=lost), Log()))) == by_id(read(crm, COMPANY))
 
+    @pytest.mark.parametrize("listed", [True, False], ids=["listed pages", "locators"])
+    @pytest.mark.parametrize(
+        ("status", "code"),
+        [(404, "NOT_FOUND"), (410, "GONE"), (400, "INVALIDJOB"), (400, "INVALID_QUERY_LOCATOR")],
+    )
+    def test_a_result_that_expires_on_the_way_is_asked_for_anew(
+        self, connect, simulator, listed, status, code
+    ):
+        simulator.control("settings", {"bulk_page": 70})
+        crm = connect(BY_BULK, version="62.0" if listed else "57.0")
+        whole = by_id(read(crm, CONTACT))
+        jobs = simulator.control("stats")["bulk_jobs"]
+        fault = {
+            "match": {"method": "GET", "path": "/results$"},
+            "after": 2,
+            "limit": 1,
+            "effect": {"status": status, "body": [{"errorCode": code, "message": "no"}]},
+        }
+        simulator.control("faults", [fault])
+        log = Log()
+        found = [record for page in taken(crm.changed(ReadRequest(CONTACT), log), log) for record in page]
+        assert by_id(found) == whole
+        assert len(found) > len(whole), "pages that had been read came again"
+        assert log.state["done"]
+        assert counted(simulator.control("stats")["bulk_jobs"]) == counted(jobs) + 2, (
+            "the first, and another one"
+        )
+
+    def test_expired_results_of_an_interrupted_read_cost_another_job(self, connect, simulator):
+        simulator.control("settings", {"bulk_page": 70})
+        crm, log = connect(BY_BULK), Log(3)
+        whole = by_id(read(crm, CONTACT))
+        with pytest.raises(Crash):
+            read_into({}, crm, ReadRequest(CONTACT), log)
+        simulator.control("expire", {"what": "results"})
+        assert by_id(read(crm, CONTACT, job=log.state)) == whole
+
+    def test_a_job_that_fails_for_a_moment_is_made_again_and_an_aborted_one_is_not(self, connect, simulator):
+        crm = connect(BY_BULK)
+        whole = by_id(read(crm, CONTACT))
+        job = {"event": "bulk job", "limit": 1}
+        simulator.control(
+            "faults", [{**job, "do": {"state": "Failed", "message": "InternalServerError : x"}}]
+        )
+        assert by_id(read(crm, CONTACT)) == whole
+        for told, error_class in (
+            ({"state": "Failed", "message": "InvalidBatch : x"}, ErrorClass.PERMANENT),
+            ({"state": "Aborted"}, ErrorClass.TRANSIENT),
+        ):
+            simulator.control("faults", [{**job, "do": told}])
+            log = Log()
+            with pytest.raises(CrmError) as caught:
+                read_into({}, crm, ReadRequest(CONTACT), log)
+            assert caught.value.error_class is error_class
+            assert log.state is None, "the next run makes another job"
+
+    @pytest.mark.parametrize("by", ["listed pages", "locators", "rest"])
+    @pytest.mark.parametrize("rows", ["lose", "repeat", "shuffle"])
+    def test_pages_with_wrong_rows_lose_nothing(self, connect, simulator, by, rows):
+        simulator.control("settings", {"bulk_page": 70})
+        bulk = replace(BY_BULK, page_size=200)
+        crm = connect(
+            Thresholds(bulk_query_above=10**6, page_size=200) if by == "rest" else bulk,
+            version="57.0" if by == "locators" else "62.0",
+        )
+        whole = by_id(read(crm, CONTACT))
+        strike(simulator, "GET", "/query/01g|/results$", limit=2, rows=rows)
+        log = Log()
+        found = [record for page in taken(crm.changed(ReadRequest(CONTACT), log), log) for record in page]
+        assert by_id(found) == whole
+        assert simulator.control("faults")[0]["hits"] > 0
+
+    def test_pages_in_another_charset_are_read_again(self, connect, simulator):
+        simulator.control("settings", {"bulk_page": 70})
+        crm = connect(BY_BULK)
+        write(crm, CONTACT, sample(80))
+        whole = by_id(read(crm, CONTACT))
+        strike(simulator, "GET", "/results$", limit=4, charset="cp1252")
+        assert by_id(read(crm, CONTACT)) == whole
+
+    def test_pages_that_were_fetched_ahead_are_thrown_away(self, connect, simulator):
+        simulator.control("settings", {"bulk_page": 20})
+        crm = connect(replace(BY_BULK, bulk_page_rows=20))
+        pages = crm.changed(ReadRequest(CONTACT), Log())
+        next(pages)
+        pages.close()
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith(("ahead", "bulk"))]
+
+    def test_a_bulk_read_with_a_limit_leaves_the_rest_of_its_result_to_the_next(self, connect, simulator):
+        crm = connect(replace(BY_BULK, bulk_query_above=10))
+        whole = by_id(read(crm, CONTACT))
+        seen: list[Record] = []
+        log = Log()
+        jobs = counted(simulator.control("stats")["bulk_jobs"])
+        while log.state is None or not log.state.get("done"):
+            request = ReadRequest(CONTACT, limit=100, job=log.state)
+            some = [record for page in taken(crm.changed(request, log), log) for record in page]
+            assert 0 < len(some) <= 100
+            seen += some
+        assert by_id(seen) == whole
+        assert len(seen) == len(whole)
+        assert counted(simulator.control("stats")["bulk_jobs"]) == jobs + 1
+
     def test_a_result_that_breaks_off_is_taken_up_again(self, connect, simulator):
         crm = connect(replace(BY_BULK, bulk_page_rows=1000))
         whole = by_id(read(crm, CONTACT))
@@ -187,6 +291,10 @@ class TestReading:
         assert [
             r[CRM_ID] for r in records(crm.by_ids(COMPANY, [crm_id[:15], "nonsense", "' OR Id != '"]))
         ] == [crm_id]
+
+
+def counted(jobs: dict[str, int]) -> int:
+    return sum(jobs.values())
 
 
 def read_into(seen: dict[str, Record], crm: SalesforceCrm, request: ReadRequest, log: Log) -> None:
@@ -315,7 +423,7 @@ class TestWriting:
         crm, log = connect(BY_BULK), Log()
         operations = sample(2_500)
         answers = crm.write(CONTACT, operations, log)
-        first = next(answers)
+        first = next(answer for answer in answers if answer)
         answers.close()  # the process ends here, with these results saved
         settled = {result.key for result in first}
         assert 0 < len(settled) < 2_500
