@@ -13,7 +13,7 @@ USABLE = import sys, venv, ensurepip; raise SystemExit(sys.version_info < (3, 11
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lint format test demo bench million soak docs constraints clean
+.PHONY: help venv lint format test demo bench million soak campaign docs constraints clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @ 2>/dev/null \
@@ -61,6 +61,10 @@ million: $(STAMP) ## a million contacts, then what a few edits cost
 
 soak: $(STAMP) ## the slow tests: long random histories, kills, faults; SEED= and STEPS= of the stories
 	SOAK_SEED=$(SEED) SOAK_STEPS=$(STEPS) $(VENV)/bin/pytest -m slow
+
+campaign: $(STAMP) ## kills (KILLS=100) or, with FAULTS=1, every fault of the simulators; SEED= and RECORDS=
+	$(PYTHON) -m tests.campaign $(if $(FAULTS),--faults) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(RECORDS),--records $(RECORDS))
 
 docs: $(STAMP) ## write the generated pages
 	@mkdir -p docs/reference

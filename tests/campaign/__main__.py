@@ -1,0 +1,36 @@
+"""`make campaign KILLS=100 SEED=1`: a hundred kills, a line each, and a table."""
+
+import argparse
+import sys
+import time
+
+from tests.campaign.ground import server
+from tests.campaign.kills import Campaign
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make campaign")
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--records", type=int, default=1500, help="contacts in each CRM of the linked worlds")
+    parser.add_argument(
+        "--initial", type=int, default=500, help="contacts in each CRM of a world that is loaded"
+    )
+    asked = parser.parse_args()
+    begun = time.monotonic()
+    with server() as postgres:
+        campaign = Campaign(
+            postgres, seed=asked.seed, records=asked.records, initial=asked.initial, bulk=200, tell=_tell
+        )
+        outcome = campaign.run(asked.kills)
+    _tell(outcome.table())
+    _tell(f"seed {asked.seed}, {time.monotonic() - begun:.0f} s")
+    return 1 if outcome.wrong else 0
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
