@@ -1,0 +1,219 @@
+"""A whole list is read in ranges side by side: every record once, whatever happens to the account meanwhile."""
+
+import threading
+import time
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+
+from crm_sync.connectors.crm import CRM_ID, DELETED, ReadRequest
+from crm_sync.connectors.hubspot import listing
+from crm_sync.core.errors import CrmError, ErrorClass
+from crm_sync.simulators.serve import running
+from tests.connectors.hubspot.conftest import field, hasty, stream
+from tests.contract.kit import Crash, Log, by_id, read, records, taken
+
+NAMES = stream("contact", "contacts", field("last_name", "lastname"), external_id=None)
+COUNT = 3_000
+
+
+@pytest.fixture(scope="module")
+def large():
+    with running("hubspot", records=COUNT) as found:
+        found.control("settings", {"burst_private": 100_000, "search_per_second": 100_000})
+        yield found
+
+
+@pytest.fixture
+def account(large):
+    yield large
+    large.control("faults", [])
+
+
+@pytest.fixture
+def crm(account, monkeypatch):
+    monkeypatch.setattr(listing, "RANGE", 300)
+    monkeypatch.setattr(listing, "_SMALL_RANGE", 300)
+    made = hasty(account)
+    yield made
+    made.close()
+
+
+def test_every_record_comes_once(crm):
+    before = Counter(crm.calls)
+    found = [row[CRM_ID] for row in read(crm, NAMES) if row[DELETED] == "false"]
+    assert len(found) == len(set(found)) == COUNT
+    calls = Counter(crm.calls) - before
+    assert calls["list"] == COUNT // 100 + 1, "no page is read twice; one for the recycle bin"
+    assert calls["search"] <= COUNT // 300 + 2
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
+def test_pages_are_on_their_way_side_by_side(crm, account):
+    """Judged by the number of calls that are under way at once, not by the clock."""
+    under_way, most = 0, 0
+    lock = threading.Lock()
+    original = crm._transport.request
+
+    def watched(*args, **more):
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        try:
+            return original(*args, **more)
+        finally:
+            with lock:
+                under_way -= 1
+
+    crm._transport.request = watched
+    account.control("faults", [{"match": {"path": "/objects/"}, "effect": {"delay": 0.05}}])
+    assert len(by_id(read(crm, NAMES))) >= COUNT
+    assert 4 <= most <= listing.THREADS + 1
+
+
+def read_into(seen, crm, log):
+    for found in taken(crm.changed(ReadRequest(NAMES), log), log):
+        seen += found
+
+
+def test_an_interrupted_read_goes_on_behind_the_last_range(crm):
+    whole = by_id(read(crm, NAMES))
+    for crash_at in (1, 2, 5):
+        log, seen = Log(crash_at), []
+        with pytest.raises(Crash):
+            read_into(seen, crm, log)
+        before = Counter(crm.calls)
+        rest = read(crm, NAMES, job=log.state)
+        assert (Counter(crm.calls) - before)["list"] <= (COUNT - len(seen)) // 100 + 4
+        assert not by_id(seen).keys() & by_id(rest).keys()
+        assert by_id(seen) | by_id(rest) == whole
+
+
+def test_what_others_do_meanwhile_loses_and_doubles_nothing(crm, account):
+    """Records are created, edited and archived all the while; those that nobody touched come exactly once."""
+    before = {row[CRM_ID] for row in read(crm, NAMES) if row[DELETED] == "false"}
+    victims, edited = sorted(before)[::97], sorted(before)[50::97]
+    stop, made = threading.Event(), []
+
+    def meddle() -> None:
+        for number, (victim, other) in enumerate(zip(victims, edited, strict=False)):
+            if stop.is_set():
+                return
+            account.control("do/archive", {"object": "contacts", "id": victim})
+            change = {"object": "contacts", "id": other, "properties": {"lastname": f"Edited {number}"}}
+            account.control("edit", change)
+            new = {"lastname": f"New {number}", "email": f"new.{time.time_ns()}@example.com"}
+            made.append(account.control("edit", {"object": "contacts", "properties": new})["id"])
+
+    account.control("faults", [{"match": {"path": "/objects/"}, "effect": {"delay": 0.02}}])
+    started = datetime.now(UTC)
+    thread = threading.Thread(target=meddle)
+    thread.start()
+    try:
+        found = [row[CRM_ID] for row in read(crm, NAMES) if row[DELETED] == "false"]
+    finally:
+        stop.set()
+        thread.join()
+    assert made, "something happened meanwhile"
+    assert max(Counter(found).values()) == 1
+    assert before - set(victims) <= set(found)
+    late = {row[CRM_ID] for row in read(crm, NAMES, started.replace(microsecond=0))}
+    assert set(made) <= set(found) | late, "what came too late for the list is in the next window"
+
+
+def test_a_cursor_that_is_refused_now_and_then(crm, account):
+    refusal = {"status": "error", "message": "Invalid after", "category": "VALIDATION_ERROR"}
+    fault = {"match": {"method": "GET", "query": "after=[1-9]"}, "every": 10}
+    account.control("faults", [fault | {"effect": {"status": 400, "body": refusal}}])
+    found = [row[CRM_ID] for row in read(crm, NAMES) if row[DELETED] == "false"]
+    assert len(found) == len(set(found)) == len(by_id(read(crm, NAMES))) - len(gone(crm))
+
+
+def gone(crm):
+    return [row for row in read(crm, NAMES) if row[DELETED] == "true"]
+
+
+class Pages:
+    """A list whose cursors are what a test makes of them, and an api that answers with it."""
+
+    def __init__(self, cursor, *, start=lambda after: int(after)) -> None:
+        self.ids = list(range(1, 1001))
+        self.cursor = cursor
+        self.start = start
+        self.lists = 0
+        self.paths = self
+        self.transport = self
+        self.settings = self
+
+    def sleep(self, _seconds):
+        pass
+
+    def objects(self, _name):
+        return "list"
+
+    def search(self, _name):
+        return "search"
+
+    def get(self, _path, _family, asked):
+        self.lists += 1
+        after = asked.get("after")
+        begin = 1 if after is None else self.start(after)
+        found = [i for i in self.ids if i >= begin][: int(asked["limit"]) + 1]
+        page = {"results": [{"id": str(i)} for i in found[: int(asked["limit"])]]}
+        if len(found) > int(asked["limit"]):
+            page["paging"] = {"next": {"after": self.cursor(found[-1])}}
+        return page
+
+    def read(self, _path, _family, body):
+        low, behind = int(body["filterGroups"][0]["filters"][0]["value"]), int(body["after"])
+        found = [i for i in self.ids if i >= low]
+        return {"total": len(found), "results": [{"id": str(i)} for i in found[behind : behind + 1]]}
+
+
+def listed(pages, after=None):
+    made = listing.Listing(pages, "contacts", {}, thin=False)
+    return [
+        int(r["id"]) for found, _ in made.ranges(after, lambda page: page) for part in found for r in part
+    ]
+
+
+def test_cursors_that_are_no_ids_are_followed_one_by_one():
+    assert listed(Pages(lambda i: f"x{i}", start=lambda after: int(after[1:]))) == list(range(1, 1001))
+
+
+def test_cursors_that_mean_the_last_record_are_followed_one_by_one():
+    """HubSpot could name the last record of a page instead of the next; a range would then lack its first."""
+    pages = Pages(lambda i: str(i - 1), start=lambda after: int(after) + 1)
+    assert listed(pages) == list(range(1, 1001))
+
+
+def test_cursors_of_ours_that_are_refused_are_not_used():
+    given = set()
+
+    def cursor(i):
+        given.add(str(i))
+        return str(i)
+
+    def start(after):
+        if after not in given:
+            raise CrmError(ErrorClass.VALIDATION, "not mine", status=400)
+        return int(after)
+
+    found = listed(Pages(cursor, start=start))
+    assert sorted(set(found)) == list(range(1, 1001))
+
+
+def test_a_search_that_is_far_behind_only_makes_the_last_range_longer():
+    pages = Pages(str)
+    index = Pages(str)
+    index.ids = [1, 150, 151, 152, 700, *range(2000, 4000)]
+    pages.read = index.read
+    assert listed(pages) == list(range(1, 1001))
+
+
+def test_the_rows_of_a_range_are_one_page(crm):
+    pages = list(crm.changed(ReadRequest(NAMES), Log()))
+    assert max(page.batch.num_rows for page in pages) >= 300
+    assert len(records(pages)) >= COUNT
