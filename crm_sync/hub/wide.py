@@ -4,48 +4,15 @@ Values come as canonical text. Rows are read by COPY and returned as columns (li
 normalised.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 from psycopg import Connection, sql
 
 from crm_sync.core.spec import FieldType, StreamSpec
-from crm_sync.hub.sql import base_of, hub_now, hub_table, ident, mirror_table, to_text
+from crm_sync.hub.sql import base_of, hub_now, hub_table, ident, to_text
 
 Columns = dict[str, list[str | None]]
-
-
-def read_mirror(conn: Connection, stream: StreamSpec, crm_ids: Sequence[str]) -> Columns:
-    """Mirror records without a link, by our field names, plus `crm_id`, `modified_at` and `hub_id` (the external
-    id). A reference is given as hub id, null where it has no link; `<name>_link` keeps what the CRM says.
-
-    The rows are locked against inbound until the end of the transaction: the base must say what was read here.
-    """
-    selected: list[sql.Composable] = [
-        sql.SQL("m.crm_id"),
-        sql.SQL("m.modified_at::text as modified_at"),
-        sql.SQL("m.hub_id"),
-    ]
-    for spec in stream.fields:
-        own = ident("m", spec.name)
-        if spec.type is FieldType.REFERENCE:
-            selected.append(
-                sql.SQL(
-                    "(select l.hub_id::text from {} l join {} t on t.id = l.hub_id where l.crm_id = {}) as {}"
-                ).format(
-                    base_of(stream, spec.entity or ""), hub_table(spec.entity or ""), own, ident(spec.name)
-                )
-            )
-            selected.append(sql.SQL("{} as {}").format(own, ident(f"{spec.name}_link")))
-        else:
-            selected.append(sql.SQL("{} as {}").format(own, ident(spec.name)))
-    return _columns(
-        conn,
-        sql.SQL(
-            "select {} from {} m where m.crm_id = any(%s) and not m.deleted order by m.crm_id for share of m"
-        ).format(sql.SQL(", ").join(selected), mirror_table(stream)),
-        list(crm_ids),
-    )
 
 
 def read_hub(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> Columns:
@@ -79,16 +46,3 @@ def _columns(conn: Connection, query: sql.Composed, ids: Sequence[object]) -> Co
     if not rows:
         return {name: [] for name in names}
     return {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
-
-
-def stage_text(conn: Connection, table: str, columns: Mapping[str, Sequence[str | None]]) -> None:
-    """A temporary table of text columns with these values, until the end of the transaction."""
-    conn.execute(sql.SQL("drop table if exists {}").format(ident(table)))
-    conn.execute(
-        sql.SQL("create temporary table {} ({}) on commit drop").format(
-            ident(table), sql.SQL(", ").join(sql.SQL("{} text").format(ident(name)) for name in columns)
-        )
-    )
-    with conn.cursor() as cursor, cursor.copy(sql.SQL("copy {} from stdin").format(ident(table))) as copy:
-        for row in zip(*columns.values(), strict=True):
-            copy.write_row(row)

@@ -15,12 +15,12 @@ from crm_sync.core.spec import Direction, StreamSpec
 from crm_sync.hub import confirm, differences, dirty, history, intents, merge, parked, review
 from crm_sync.hub.confirm import Accepted
 from crm_sync.hub.dirty import Entry
-from crm_sync.hub.parked import Parked
 from crm_sync.hub.sql import base_table
 from crm_sync.hub.store import Store
 from crm_sync.steps.linking import Linker
-from crm_sync.steps.options import Options, PlanRow, Report
+from crm_sync.steps.options import Options, Report
 from crm_sync.steps.reasons import invalid_value, refused_by_hub
+from crm_sync.steps.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def hub(store: Store, stream: StreamSpec, options: Options, *, only: Sequence[UU
     ):
         for entries in dirty.chunks(store.conn, stream, min(CHUNK, options.max_records or CHUNK), only=only):
             with store.transaction():
-                _Chunk(store, stream, options, report).work(entries)
+                _Chunk(Work(store, stream, options, report)).run(entries)
             if options.max_records is not None and report.counts["records"] >= options.max_records:
                 break
         progress.processed = report.counts["records"]
@@ -67,42 +67,44 @@ def hub(store: Store, stream: StreamSpec, options: Options, *, only: Sequence[UU
 class _Chunk:
     """One chunk of dirty records, from reading to settling."""
 
-    def __init__(self, store: Store, stream: StreamSpec, options: Options, report: Report) -> None:
-        self.conn = store.conn
-        self.store = store
-        self.stream = stream
-        self.options = options
-        self.report = report
-        self.failed: list[Parked] = []
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.conn = work.conn
+        self.stream = work.stream
 
-    def work(self, entries: Sequence[Entry]) -> None:
-        self.report.add("records", len({(e.hub_id, e.crm_id) for e in entries}))
-        unlinked = sorted({e.crm_id for e in entries if e.hub_id is None and e.crm_id is not None})
-        linker = Linker(self.store, self.stream, self.options, self.report)
-        linked = linker.link(unlinked) if unlinked else {}
-        self.failed += linker.failed
-        hub_ids = {e.hub_id for e in entries if e.hub_id is not None and e.crm_id is not None} | set(
-            linked.values()
-        )
-        doubtful = self._settle_intents(sorted(hub_ids))
-        open_ids = self._decide(sorted(hub_ids - doubtful)) | doubtful
+    def run(self, entries: Sequence[Entry]) -> None:
+        work = self.work
+        work.report.add("records", len({(e.hub_id, e.crm_id) for e in entries}))
+        # A chunk is small against the tables: its records are looked up one by one, whatever is known of the tables.
+        self.conn.execute("set local enable_seqscan = off; set local enable_mergejoin = off")
+        linker = Linker(work)
+        unlinked = {e.crm_id for e in entries if e.hub_id is None and e.crm_id is not None}
+        if unlinked:
+            linker.link(sorted(unlinked))
+        hub_ids = {e.hub_id for e in entries if e.hub_id is not None and e.crm_id is not None}
+        hub_ids |= set(linker.open.values())
+        open_ids = self._look(hub_ids) if hub_ids else set()
         looked_at = {e.crm_id for e in entries if e.crm_id is not None}
-        parked.replace(self.conn, self.stream, "crm", looked_at, self.failed, self.store.run_id)
+        run_id = work.store.run_id
+        parked.replace(self.conn, self.stream, "crm", looked_at, work.failed, run_id)
         # With nothing left to send, it does not matter any more why something could not be sent.
-        parked.replace(self.conn, self.stream, "hub", map(str, hub_ids - open_ids), [], self.store.run_id)
-        self.report.add("parked", len({p.record_id for p in self.failed}))
-        pushes = self.stream.direction is not Direction.INBOUND
-        settled = []
-        for entry in entries:
-            hub_id = entry.hub_id or linked.get(entry.crm_id or "")
-            if hub_id is None or entry.crm_id is not None:
-                done = hub_id not in open_ids and entry.crm_id not in linker.in_doubt
-            else:
-                done = not pushes  # a hub record that this CRM does not have: the outbound step creates it
-                self.report.add("to_push", int(pushes))
-            if done:
-                settled.append(entry)
-        dirty.settle(self.conn, self.stream, settled)
+        parked.replace(self.conn, self.stream, "hub", map(str, hub_ids - open_ids), [], run_id)
+        work.report.add("parked", len({p.record_id for p in work.failed}))
+        dirty.settle(self.conn, self.stream, [e for e in entries if self._is_done(e, linker, open_ids)])
+
+    def _is_done(self, entry: Entry, linker: Linker, open_ids: set[UUID]) -> bool:
+        """Whether nothing is left to do about a marked record, here or by outbound."""
+        if entry.crm_id is None:  # a hub record that this CRM does not have: the outbound step creates it
+            pushes = self.stream.direction is not Direction.INBOUND
+            self.work.report.add("to_push", int(pushes))
+            return not pushes
+        hub_id = entry.hub_id or linker.open.get(entry.crm_id)
+        return hub_id not in open_ids and entry.crm_id not in linker.in_doubt
+
+    def _look(self, hub_ids: set[UUID]) -> set[UUID]:
+        """Decide about linked records; returns those that still have something to be done elsewhere."""
+        doubtful = self._settle_intents(list(hub_ids))
+        return self._decide(list(hub_ids - doubtful)) | doubtful
 
     def _settle_intents(self, hub_ids: Sequence[UUID]) -> set[UUID]:
         """Writes of ours without an answer whose effect the mirror shows are confirmed before anything is decided:
@@ -116,7 +118,7 @@ class _Chunk:
         accepted += confirm.arrived(
             self.conn, self.stream, [(i, crm_id) for i, crm_id in linked if i.kind == "update"], answer
         )
-        confirm.confirm(self.conn, self.stream, accepted, self.store.run_id)
+        confirm.confirm(self.conn, self.stream, accepted, self.work.store.run_id)
         return {i.hub_id for i in pending} - {a.intent.hub_id for a in accepted}
 
     def _links(self, hub_ids: Sequence[UUID]) -> dict[UUID, str]:
@@ -130,15 +132,16 @@ class _Chunk:
 
     def _decide(self, hub_ids: Sequence[UUID]) -> set[UUID]:
         """Apply the takes of linked records; returns the records that still have something to be done elsewhere."""
+        options = self.work.options
         found = differences.read(self.conn, self.stream, hub_ids)
         verdicts = list(
-            decide_all(self.stream, found, force=self.options.force, check=not self.options.skip_validation)
+            decide_all(self.stream, found, force=options.force, check=not options.skip_validation)
         )
         withheld = {v.difference.hub_id for v in verdicts if v.kind is Kind.INVALID and v.side == "crm"}
         for v in verdicts:
             if v.invalid is not None and v.side == "crm":
                 d = v.difference
-                self.failed.append(
+                self.work.failed.append(
                     invalid_value("crm", d.crm_id, v.invalid, crm_id=d.crm_id, hub_id=d.hub_id)
                 )
         movable = [
@@ -155,7 +158,7 @@ class _Chunk:
             self.conn, self.stream, hub_ids, [(v.difference.hub_id, v.difference.field) for v in rest]
         )
         waits = withheld | {
-            p.hub_id for p in self.failed
+            p.hub_id for p in self.work.failed
         }  # parked: what would come in waits there, not in the queue
         coming_in = (Kind.TAKE, Kind.CONVERGED)
         still_open = {
@@ -173,12 +176,12 @@ class _Chunk:
             return set()
         try:
             with self.conn.transaction():
-                return merge.apply(self.conn, self.stream, verdicts, self.store.run_id)
+                return merge.apply(self.conn, self.stream, verdicts, self.work.store.run_id)
         except (psycopg.IntegrityError, psycopg.DataError) as error:
             records = sorted({v.difference.hub_id for v in verdicts})
             if len(records) == 1:
                 d = verdicts[0].difference
-                self.failed.append(refused_by_hub(error, d.crm_id, hub_id=d.hub_id))
+                self.work.failed.append(refused_by_hub(error, d.crm_id, hub_id=d.hub_id))
                 return set()
             half = set(records[: len(records) // 2])
             return self._apply([v for v in verdicts if v.difference.hub_id in half]) | self._apply(
@@ -186,23 +189,19 @@ class _Chunk:
             )
 
     def _count(self, verdicts: Sequence[Verdict], applied: Sequence[Verdict]) -> None:
+        report = self.work.report
         taken = {v.difference.hub_id for v in applied if v.kind is Kind.TAKE}
-        self.report.add("updated", len(taken))
-        self.report.add("converged", sum(v.kind is Kind.CONVERGED for v in applied))
-        self.report.add("decided_by_policy", sum(v.by_policy for v in verdicts))
+        report.add("updated", len(taken))
+        report.add("converged", sum(v.kind is Kind.CONVERGED for v in applied))
+        report.add("decided_by_policy", sum(v.by_policy for v in verdicts))
         for kind, name in ((Kind.DISPUTE, "disputes"), (Kind.WAIT, "waiting")):
-            self.report.add(name, sum(v.kind is kind for v in verdicts))
-        self.report.add("to_push", len({v.difference.hub_id for v in verdicts if v.kind is Kind.PUSH}))
+            report.add(name, sum(v.kind is kind for v in verdicts))
+        report.add("to_push", len({v.difference.hub_id for v in verdicts if v.kind is Kind.PUSH}))
         movable = {v.difference.hub_id for v in verdicts if v.kind is Kind.TAKE}
-        self.report.add("retry", len(movable - taken))
+        report.add("retry", len(movable - taken))
         for v in applied:
             if v.kind is Kind.TAKE:
                 d = v.difference
-                self.report.show(record=str(d.hub_id), action=f"{d.field} taken: {v.reason}")
-                if self.options.dry_run:
-                    self._plan("update", str(d.hub_id), d.field, d.hub_now, v.value, v.reason)
-
-    def _plan(
-        self, action: str, record: str, field: str, old: str | None, new: str | None, reason: str
-    ) -> None:
-        self.report.plan.append(PlanRow(self.stream.name, "hub", action, record, field, old, new, reason))
+                report.show(record=str(d.hub_id), action=f"{d.field} taken: {v.reason}")
+                if self.work.options.dry_run:
+                    self.work.plan("update", str(d.hub_id), d.field, d.hub_now, v.value, v.reason)
