@@ -1,7 +1,7 @@
 """A process that syncs, to be killed: `python -m tests.campaign.child '{"url": ..., "connections": ..., ...}'`.
 
 Keys: url, connections (folder), home; rounds: syncs in a row; quiet: go on until a sync writes nothing, and say
-what the one after that did; trail, die_at: see trail.py; haste: what every wait is multiplied by. The last line of
+what the one after that did; trail, die_at, stop_at: see trail.py; haste: what every wait is multiplied by. The last line of
 its output is JSON: rounds, writes of each, busy, error.
 """
 
@@ -28,7 +28,7 @@ def main(told: dict[str, Any]) -> int:
     time.sleep = lambda seconds: real_sleep(float(seconds) * haste)  # before anybody takes it as a default
     from tests.campaign.trail import Trail, follow
 
-    trail = Trail(Path(told["trail"]), told.get("die_at"))
+    trail = Trail(Path(told["trail"]), told.get("die_at"), told.get("stop_at"))
     follow(trail)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     said: dict[str, Any] = {"writes": [], "busy": 0, "error": None, "kind": None}

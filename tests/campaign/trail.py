@@ -18,11 +18,13 @@ _LINE = 160
 
 
 class Trail:
-    """Counts the places where the process could die; at place `die_at` it does, by SIGKILL."""
+    """Counts the places where the process could die; at place `die_at` it does, by SIGKILL. At the first place whose
+    name has `stop_at` in it, it stops, by SIGSTOP, until somebody wakes it."""
 
-    def __init__(self, path: Path, die_at: int | None = None) -> None:
+    def __init__(self, path: Path, die_at: int | None = None, stop_at: str | None = None) -> None:
         self.count = 0
         self._die_at = die_at
+        self._stop_at = stop_at
         self._file = os.open(path, os.O_RDWR | os.O_CREAT)
 
     def mark(self, where: str) -> None:
@@ -31,6 +33,9 @@ class Trail:
         os.pwrite(self._file, line[:_LINE].ljust(_LINE).encode()[:_LINE], 0)
         if self.count == self._die_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self._stop_at is not None and self._stop_at in line:
+            self._stop_at = None
+            os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def read(path: Path) -> tuple[int, str]:
