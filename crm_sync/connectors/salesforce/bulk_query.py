@@ -61,17 +61,17 @@ def pages(api: Api, query: Query, *, job: JobLog, state: State | None) -> Iterat
     """
     left = query.limit
     for attempt in range(1, _JOBS + 1):
-        started = _resumable(api, query, state) or _start(api, query)
-        job.save(started)
         try:
-            for page in _results(api, query._replace(limit=left), started, job):
+            with api.transport.job():
+                started, records = _finished(api, query, state, job)
+            for page in _results(api, query._replace(limit=left), started, records):
                 yield page.piece
                 left = None if left is None else left - page.rows
         except _JobGoneError as gone:
             job.clear()
             if attempt == _JOBS:
                 raise CrmError(ErrorClass.TRANSIENT, f"{_JOBS} bulk query jobs were lost: {gone}") from gone
-            log.info("bulk query job %s is lost (%s); starting anew", started["job_id"], gone)
+            log.info("a bulk query job is lost (%s); starting anew", gone)
             state = None
         else:
             return
@@ -122,26 +122,36 @@ def _resumable(api: Api, query: Query, state: State | None) -> dict[str, Any] | 
     return None if found["state"] in {"Failed", "Aborted"} else dict(state)
 
 
-def _results(api: Api, query: Query, started: State, job: JobLog) -> Iterator[_Piece]:
-    """Raises _JobGoneError if the job is to be made again."""
+def _finished(api: Api, query: Query, state: State | None, job: JobLog) -> tuple[State, int | None]:
+    """A job with its results ready, and how many records they are; None if it does not say. Raises _JobGoneError."""
+    started = _resumable(api, query, state) or _start(api, query)
+    job.save(started)
     if started.get("done"):
+        return started, 0
+    try:
+        done = jobs.wait(api, f"jobs/query/{started['job_id']}", FAMILY, lambda _: None)
+    except CrmError as error:
+        if _is_gone(error):
+            raise _JobGoneError(str(error)) from error
+        raise
+    if done["state"] != "JobComplete":
+        job.clear()
+        raise _failed(done)
+    records = done.get("numberRecordsProcessed")
+    return started, None if records is None else int(records)
+
+
+def _results(api: Api, query: Query, started: State, records: int | None) -> Iterator[_Piece]:
+    """Raises _JobGoneError if the results are not there any more."""
+    if records == 0:
         return
     tail = f"jobs/query/{started['job_id']}"
     base = {name: started[name] for name in _KEPT}
+    small = records is not None and records <= query.page_rows
+    one_by_one = small or query.limit is not None or float(api.version) < PARALLEL_SINCE
+    way = _chain if "locator" in started or (one_by_one and "listing" not in started) else _side_by_side
     try:
-        done = jobs.wait(api, tail, FAMILY, lambda _: None)
-        if done["state"] != "JobComplete":
-            job.clear()
-            raise _failed(done)
-        total = done.get("numberRecordsProcessed")
-        if total == 0:
-            return
-        small = total is not None and int(total) <= query.page_rows
-        one_by_one = small or query.limit is not None or float(api.version) < PARALLEL_SINCE
-        if "locator" in started or (one_by_one and "listing" not in started):
-            yield from _chain(api, query, started, base, tail)
-        else:
-            yield from _side_by_side(api, query, started, base, tail)
+        yield from way(api, query, started, base, tail)
     except CrmError as error:
         if _is_gone(error):
             raise _JobGoneError(str(error)) from error
