@@ -17,8 +17,8 @@ from rich.progress import (
 
 from benchmarks import stages
 from benchmarks.figures import Quota, Row
+from benchmarks.ground import account
 from benchmarks.meter import Meter
-from benchmarks.place import account
 from benchmarks.quota import quota
 from benchmarks.stages import Sides
 from benchmarks.worker import Worker

@@ -17,9 +17,10 @@ from psycopg import Connection, sql
 from rich.console import Console
 
 from benchmarks.floor_salesforce import SalesforceFloor
+from benchmarks.ground import account, place, server
 from benchmarks.meter import Meter
 from benchmarks.ours import Ours
-from benchmarks.place import Place, account, place, server
+from benchmarks.place import Place
 from benchmarks.table import where
 from benchmarks.worker import Worker
 

@@ -1,16 +1,11 @@
-"""Where a benchmark takes place: a database server, a simulated CRM, and the one stream that joins them.
+"""What a side of a comparison is told: its database, the simulated account, and the one stream that joins them.
 
-Both sides of a comparison, ours and the floor, get the same `Place`; it is plain data, so that it can be sent to
-another process.
+Plain data, so that it can be sent to another process. How a place comes about is in ground.py: a side does not import
+that, and so has in its memory what a run needs.
 """
 
-import os
 import ssl
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import psycopg
 
@@ -18,23 +13,12 @@ from crm_sync.connectors.build import connect
 from crm_sync.connectors.crm import Crm
 from crm_sync.connectors.oauth import MemoryTokenStore
 from crm_sync.core.quota import Quotas, Rate
-from crm_sync.core.spec import ConnectionSpec, StreamSpec, System
-from crm_sync.hub import embedded, tables
+from crm_sync.core.spec import StreamSpec, System
 from crm_sync.hub.answers import PostgresAnswerMemory
 from crm_sync.hub.budget import PostgresLimiter
-from crm_sync.hub.migrate import upgrade
-from crm_sync.mapping.load import load
-from crm_sync.simulators.serve import Simulator, running
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 HUBSPOT_VERSION = "2026-03"
 SALESFORCE_VERSION = "62.0"
-
-# Far more than anybody asks for: the limits have a benchmark of their own, with the vendor's figures.
-_WITHOUT_LIMITS = {
-    "salesforce": {"daily_api_requests": 10**9, "session_seconds": 1e9},
-    "hubspot": {"burst_private": 10**6, "search_per_second": 10**6, "daily": 10**9},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,85 +62,3 @@ class Place:
 def _without_rates(quotas: Quotas) -> Quotas:
     """The limiter asks and books as ever, but nothing has to wait. (No header would tell it that of searches.)"""
     return replace(quotas, rates={name: Rate(10**6, rate.seconds) for name, rate in quotas.rates.items()})
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    """The address of a server on which databases may be created: CRM_SYNC_DATABASE_URL's, or an embedded one in a
-    temporary home, removed afterwards."""
-    given = os.environ.get("CRM_SYNC_DATABASE_URL")
-    if given:
-        yield given
-        return
-    with tempfile.TemporaryDirectory(prefix="crm_sync-bench-") as folder:
-        Path(folder).chmod(0o711)  # the server's own account has to pass through
-        home = embedded.make_home(Path(folder) / "home")
-        try:
-            yield embedded.ensure_running(home)
-        finally:
-            embedded.remove(home)
-
-
-@contextmanager
-def account(vendor: str, records: int, *, limits: bool = False, latency: float = 0.0) -> Iterator[Simulator]:
-    """A simulated account with so many contacts, in a process of its own. limits: with the vendor's rate limits.
-    latency: seconds before every answer."""
-    with running(vendor, records=records) as simulator:
-        if not limits:
-            simulator.control("settings", _WITHOUT_LIMITS[vendor])
-        if latency:
-            simulator.control("faults", [{"name": "latency", "effect": {"delay": latency}}])
-        try:
-            yield simulator
-        finally:
-            if latency:
-                simulator.control("faults", [])  # else it reports them when it ends
-
-
-@contextmanager
-def place(
-    server_url: str, vendor: str, simulator: Simulator, name: str, *, limits: bool = False
-) -> Iterator[Place]:
-    """A fresh database called `name` with the tables of the contacts of one vendor; dropped at the end. limits: as
-    of the account."""
-    system = _contacts(vendor, simulator)
-    with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute(f"create database {name} template template0")
-        try:
-            url = embedded.with_database(server_url, name)
-            upgrade(url)
-            with psycopg.connect(url, autocommit=True) as conn:
-                tables.ensure(conn, system)
-            token = simulator.info["access_token"]
-            found = Place(
-                vendor,
-                url,
-                system,
-                simulator.base_url,
-                simulator.ca_file or "",
-                token,
-                limits,
-            )
-            crm = found.crm()
-            crm.setup(system.connections[0].streams, dry_run=False)
-            crm.close()
-            yield found
-        finally:
-            admin.execute(f"drop database {name} with (force)")
-
-
-def _contacts(vendor: str, simulator: Simulator) -> System:
-    """The example mapping's contacts, without their companies, on the simulator."""
-    found = load(EXAMPLES).connection(vendor)
-    contact = next(stream for stream in found.streams if stream.entity == "contact")
-    contact = replace(contact, fields=tuple(spec for spec in contact.fields if spec.entity is None))
-    options = {**found.options, "ca_bundle": simulator.ca_file, **_address(vendor, simulator)}
-    spec: ConnectionSpec = replace(found, options=options, streams=(contact,))
-    return System((spec,), ("contact",))
-
-
-def _address(vendor: str, simulator: Simulator) -> dict[str, object]:
-    auth = {"grant": "access_token", "access_token": simulator.info["access_token"]}
-    if vendor == "hubspot":
-        return {"base_url": simulator.base_url, "api_version": HUBSPOT_VERSION, "auth": auth}
-    return {"host": simulator.base_url, "auth": {**auth, "instance_url": simulator.base_url}}

@@ -6,9 +6,9 @@ There is no floor beside it: the vendor's rate is the floor.
 from collections.abc import Callable
 
 from benchmarks.figures import Quota
+from benchmarks.ground import account, place
 from benchmarks.meter import Meter
 from benchmarks.ours import Ours
-from benchmarks.place import account, place
 from benchmarks.stages import check, fill_hub
 from benchmarks.worker import Worker
 

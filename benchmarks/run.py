@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.bench import Results, Settings, bench
-from benchmarks.place import server
+from benchmarks.ground import server
 from benchmarks.table import page, where
 
 HERE = Path(__file__).parent

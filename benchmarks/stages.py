@@ -22,9 +22,10 @@ from benchmarks.figures import (
 )
 from benchmarks.floor_hubspot import HubSpotFloor
 from benchmarks.floor_salesforce import SalesforceFloor
+from benchmarks.ground import place
 from benchmarks.meter import Meter
 from benchmarks.ours import Ours
-from benchmarks.place import Place, place
+from benchmarks.place import Place
 from benchmarks.worker import Open, Worker
 
 FLOORS: dict[str, Open] = {"salesforce": SalesforceFloor, "hubspot": HubSpotFloor}

@@ -6,12 +6,15 @@ calls, so that importing and connecting are not measured.
 
 import gc
 import multiprocessing
+import subprocess
+import sys
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -46,10 +49,14 @@ class Worker:
     """The process, seen from outside. An exception in it is raised here."""
 
     def __init__(self, name: str) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), name=name, daemon=True)
-        self._process.start()
+        self._name = name
+        self._pipe, theirs = multiprocessing.Pipe()
+        # Not a multiprocessing.Process: that would import the benchmark's own main module, and all it needs.
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"from benchmarks.worker import serve; serve({theirs.fileno()})"],
+            cwd=Path(__file__).parents[1],
+            pass_fds=[theirs.fileno()],
+        )
         theirs.close()
 
     def __enter__(self) -> Self:
@@ -62,11 +69,11 @@ class Worker:
         trace: TracebackType | None,
     ) -> None:
         self._pipe.close()
-        self._process.join(10)
-        if self._process.is_alive():
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.join()
-        self._process.close()
+            self._process.wait()
 
     def open(self, side: Open, place: Place) -> None:
         """Close what is open, and open this side on this place."""
@@ -86,14 +93,15 @@ class Worker:
         try:
             ok, answer = self._pipe.recv()
         except EOFError:
-            self._process.join(10)
-            raise RuntimeError(f"{self._process.name} ended with status {self._process.exitcode}") from None
+            raise RuntimeError(f"{self._name} ended with status {self._process.wait(10)}") from None
         if not ok:
             raise answer
         return answer
 
 
-def _serve(pipe: Connection) -> None:
+def serve(descriptor: int) -> None:
+    """The process itself: answer what comes through the pipe until that is closed."""
+    pipe: Connection[Any, Any] = Connection(descriptor)
     side: Side | None = None
     with suppress(EOFError, KeyboardInterrupt):
         while True:
