@@ -4,7 +4,7 @@ from uuid import UUID
 
 from crm_sync.core.decide import Kind, decide_all
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub import differences, dirty, review
+from crm_sync.hub import differences, dirty, intents, review
 from crm_sync.hub.store import Store
 from crm_sync.steps.options import Report
 
@@ -21,7 +21,10 @@ def conflicts(store: Store, stream: StreamSpec) -> Report:
             if not hub_ids:
                 continue
             with store.transaction() as conn:
-                verdicts = list(decide_all(stream, differences.read(conn, stream, hub_ids)))
+                # Of a record whose last write has no answer yet nobody knows what the CRM says.
+                doubted = intents.in_doubt(conn, stream, hub_ids)
+                known = [hub_id for hub_id in hub_ids if hub_id not in doubted]
+                verdicts = list(decide_all(stream, differences.read(conn, stream, known)))
                 disputes = [v for v in verdicts if v.kind is Kind.DISPUTE]
                 review.record(conn, stream, disputes, store.run_id)
                 busy: set[UUID] = {v.difference.hub_id for v in verdicts if v.kind is not Kind.DISPUTE}

@@ -166,9 +166,9 @@ def _creates(
         if spec.type is FieldType.REFERENCE:
             targets = parents if spec.entity == stream.entity else set()
             ours = columns[f"{spec.name}_link"]
-            for i, (value, mine) in enumerate(zip(columns[spec.name], ours, strict=True)):
-                if value is not None or mine is None:
-                    sent[i][spec.name] = value
+            for i, (link_of, mine) in enumerate(zip(columns[spec.name], ours, strict=True)):
+                if link_of is not None or mine is None:
+                    sent[i][spec.name] = link_of
                     meant[i][spec.name] = mine
                 elif UUID(mine) in targets and UUID(mine) != ids[i]:
                     left_out.add(i)

@@ -4,8 +4,12 @@ from datetime import timedelta
 
 import pytest
 
+from crm_sync.core.errors import CrmError
 from crm_sync.hub import review
 from crm_sync.hub.store import Store
+from crm_sync.steps.conflicts import conflicts
+from crm_sync.steps.inbound import inbound
+from crm_sync.steps.options import Options
 from tests.steps.world import World
 
 
@@ -184,3 +188,22 @@ def test_a_hub_row_that_changes_meanwhile_is_not_overwritten(world: World) -> No
         with store.transaction() as conn:
             assert merge.apply(conn, stream, verdicts, None) == set()
     assert world.one("select first_name from hub.contact") == "App"
+
+
+def test_no_dispute_is_shown_about_a_record_whose_last_write_is_in_doubt(world: World) -> None:
+    acme = world.accounts["acme"]
+    crm_id = acme.person_create("Contact", {"LastName": "Lee", "Phone": "+14155552671"})
+    world.sync()
+    world.wait(minutes=5)
+    world.conn.execute("update hub.contact set phone = '+14155552672'")
+    world.crms["acme"].faults.timeout = "after"
+    with pytest.raises(CrmError):
+        world.sync("acme", "contact")
+    acme.person_edit("Contact", crm_id, {"Phone": "+14155552673"})
+    world.wait(minutes=5)
+    stream = world.system.stream("acme", "contact")
+    with Store(world.url) as store:
+        inbound(store, world.crms["acme"], stream, Options())
+        assert conflicts(store, stream).counts["disputes"] == 0
+    assert world.one("select count(*) from review.conflict") == 0
+    assert world.one("select count(*) from sync.dirty") != 0  # it is looked at when the answer is known

@@ -9,8 +9,10 @@ that another contact has, can still hit the batch: then it is sent again in halv
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
+from crm_sync.connectors.batches import Way, in_batches
 from crm_sync.connectors.crm import Operation, Result
 from crm_sync.connectors.hubspot.api import Api, Json
 from crm_sync.connectors.hubspot.associations import Associations, Change, Ends
@@ -26,6 +28,7 @@ MAX_BATCH = 100
 FAMILY = "batch_write"
 
 Verb = Literal["create", "upsert", "update", "archive"]
+_VERBS: tuple[Verb, ...] = ("create", "upsert", "update", "archive")
 Record = Mapping[str, Any]
 
 _ABOUT_RECORDS = frozenset({400, 404, 409, 414, 422})  # statuses that one record can cause for its batch
@@ -49,10 +52,17 @@ class Writer:
         self._stream = stream
         self._shape = shape
         self._types = {spec.vendor.name: spec.vendor.type for spec in stream.fields}
+        self._kinds = {**self._types, **shape.fields}
 
     def write(self, operations: Sequence[Operation], size: int | None) -> Iterator[list[Result]]:
-        """One list of results per answer. Creates go first, deletes last."""
-        limit = min(size or MAX_BATCH, MAX_BATCH)
+        """One list of results per answer, calls side by side. Creates go first, deletes last."""
+        way = partial(
+            Way,
+            of=_operation,
+            limit=min(size or MAX_BATCH, MAX_BATCH),
+            parent=_parent,
+            sleep=self._api.transport.settings.sleep,
+        )
         refused: list[Result] = []
         waiting: dict[Verb, list[Prepared]] = {}
         only_links: list[Prepared] = []
@@ -66,13 +76,17 @@ class Writer:
                 waiting.setdefault(self._verb(operation), []).append(made)
         if refused:
             yield refused
-        for verb in ("create", "upsert", "update", "archive"):
-            for chunk in _distinct(waiting.get(verb, []), limit):
-                for answer in self._send(verb, chunk):
-                    yield from self._with_links(chunk, answer)
-        for chunk in _distinct(only_links, limit):
-            answer = [Result(p.operation.key, ok=True, crm_id=p.operation.crm_id, returned={}) for p in chunk]
+        for verb in _VERBS:
+            yield from in_batches(way(send=partial(self._batch, verb)), waiting.get(verb, []))
+        yield from in_batches(way(send=self._only_links), only_links)
+
+    def _batch(self, verb: Verb, chunk: Sequence[Prepared]) -> Iterator[list[Result]]:
+        for answer in self._send(verb, chunk):
             yield from self._with_links(chunk, answer)
+
+    def _only_links(self, chunk: Sequence[Prepared]) -> Iterator[list[Result]]:
+        answer = [Result(p.operation.key, ok=True, crm_id=p.operation.crm_id, returned={}) for p in chunk]
+        yield from self._with_links(chunk, answer)
 
     def _verb(self, operation: Operation) -> Verb:
         if operation.kind == "delete":
@@ -183,9 +197,8 @@ class Writer:
 
     def _accepted(self, verb: Verb, one: Prepared, record: Record) -> Result:
         properties = record.get("properties") or {}
-        kinds = {**self._types, **self._shape.fields}
         returned: dict[str, str | None] = {}
-        for name, kind in kinds.items():
+        for name, kind in self._kinds.items():
             if name in properties:
                 value = from_hubspot(properties[name], kind)
                 returned[name] = self._shape.stages.from_hubspot(name, value) if self._shape.stages else value
@@ -239,22 +252,13 @@ class Writer:
         return made
 
 
-def _distinct(waiting: Sequence[Prepared], size: int) -> Iterator[list[Prepared]]:
-    """Chunks in which no key and no record occurs twice: HubSpot refuses a batch with duplicates."""
-    rest = list(waiting)
-    while rest:
-        chunk: list[Prepared] = []
-        later: list[Prepared] = []
-        seen: set[tuple[str, str | None]] = set()
-        for one in rest:
-            names = {("key", one.operation.key), ("id", one.operation.crm_id or f"new {one.operation.key}")}
-            if len(chunk) < size and not names & seen:
-                chunk.append(one)
-                seen |= names
-            else:
-                later.append(one)
-        yield chunk
-        rest = later
+def _operation(one: Prepared) -> Operation:
+    return one.operation
+
+
+def _parent(one: Prepared) -> str | None:
+    """What HubSpot locks while it writes the record: the first that it is associated with."""
+    return next((crm_id for crm_id in one.links.values() if crm_id is not None), None)
 
 
 def _ids(entry: Mapping[str, Any]) -> list[str]:

@@ -108,8 +108,8 @@ def _rows(api: Api, tail: str) -> Iterator[list[str]]:
     try:
         yield from csv.reader(_lines(text), strict=True)
     except (csv.Error, UnicodeDecodeError) as error:
-        text = f"the list {tail.rpartition('/')[2]} of a bulk job cannot be read to its end"
-        raise CrmError(ErrorClass.UNKNOWN_OUTCOME, text) from error
+        told = f"the list {tail.rpartition('/')[2]} of a bulk job cannot be read to its end"
+        raise CrmError(ErrorClass.UNKNOWN_OUTCOME, told) from error
 
 
 def _lines(text: Iterable[str]) -> Iterator[str]:
