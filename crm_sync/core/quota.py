@@ -36,11 +36,13 @@ this for the others' turns."""
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most `calls` calls begin in any `seconds` seconds, of which we spread `even` evenly."""
+    """At most `calls` calls begin in any `seconds` seconds, of which we spread `even` evenly. A call that would begin more
+    than `late` seconds after its turn comes too near to the next ones, and takes another turn."""
 
     calls: int
     seconds: float
     even: float = EVEN
+    late: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)

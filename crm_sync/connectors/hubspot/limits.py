@@ -13,7 +13,7 @@ import httpx
 from crm_sync.core.quota import BURST, DAILY, SEARCH, Heard, Quotas, Rate
 
 QUOTAS = Quotas(
-    rates={BURST: Rate(100, 10.0), SEARCH: Rate(4, 1.0, even=1.0)},
+    rates={BURST: Rate(100, 10.0), SEARCH: Rate(4, 1.0, even=1.0, late=0.1)},
     families={"search": SEARCH},
     renewal="when HubSpot's day begins anew: at midnight in the account's time zone",
 )
