@@ -77,13 +77,15 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
         " coalesce(p.changed_at, r.changed_at) as hub_at, coalesce(p.changed_by, r.changed_by) as hub_by,"
         " (p.changed_at is not null) as hub_at_is_of_field, c.decision, c.decided_by"
         " from {view} d"
-        " left join sync.provenance p on p.entity = {entity} and p.hub_id = d.hub_id and p.field = d.field"
-        " left join sync.provenance r on r.entity = {entity} and r.hub_id = d.hub_id and r.field = '*'"
-        " left join review.conflict c on c.connection = {connection} and c.entity = {entity} and c.hub_id = d.hub_id"
-        " and c.field = d.field and c.status = 'decided'"
+        " left join sync.provenance p on p.entity = {entity} and p.hub_id = any(%(ids)s) and p.hub_id = d.hub_id"
+        " and p.field = d.field"
+        " left join sync.provenance r on r.entity = {entity} and r.hub_id = any(%(ids)s) and r.hub_id = d.hub_id"
+        " and r.field = '*'"
+        " left join review.conflict c on c.connection = {connection} and c.entity = {entity}"
+        " and c.hub_id = any(%(ids)s) and c.hub_id = d.hub_id and c.field = d.field and c.status = 'decided'"
         " and c.hub_value is not distinct from d.hub_now and c.crm_value is not distinct from d.crm_now"
-        " where d.hub_id = any(%s) order by d.hub_id"
-    ).format(
+        " where d.hub_id = any(%(ids)s) order by d.hub_id"
+    ).format(  # the ids are said again for each table: the planner does not carry them over an outer join
         to_hub=to_hub,
         to_crm=to_crm,
         view=differences_view(stream),
@@ -91,7 +93,7 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
         connection=sql.Literal(stream.connection),
     )
     with conn.cursor(row_factory=class_row(Difference)) as cursor:
-        return cursor.execute(query, [list(hub_ids)]).fetchall()
+        return cursor.execute(query, {"ids": list(hub_ids)}).fetchall()
 
 
 def still(conn: Connection, stream: StreamSpec, hub_ids: Iterable[UUID]) -> set[UUID]:

@@ -4,7 +4,8 @@ Only columns that the page has are touched: absent is not null. A page that is o
 changes nothing, so pages may come twice and in any order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -54,23 +55,39 @@ def merge(conn: Connection, stream: StreamSpec, page: Page, *, mark_dirty: bool 
         if modified
         else sql.SQL("null::timestamptz")
     )
-    row = conn.execute(
-        sql.SQL(_MERGE).format(
-            mirror=mirror_table(stream),
-            columns=sql.SQL(", ").join(map(ident, names)),
-            values=sql.SQL(", ").join(values),
-            crm_id=ident("s", staged.column(CRM_ID) or CRM_ID),
-            modified=stamp,
-            assignments=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(ident(n)) for n in names),
-            old=sql.SQL(", ").join(ident("m", n) for n in names),
-            new=sql.SQL(", ").join(ident("excluded", n) for n in names),
-            deleted=sql.SQL("i.deleted") if "deleted" in names else sql.SQL("false"),
-            connection=sql.Literal(stream.connection),
-            entity=sql.Literal(stream.entity),
-            mark=sql.SQL("true" if mark_dirty else "false"),
-        )
-    ).fetchone()
+    with _by_index(conn):
+        row = conn.execute(
+            sql.SQL(_MERGE).format(
+                mirror=mirror_table(stream),
+                columns=sql.SQL(", ").join(map(ident, names)),
+                values=sql.SQL(", ").join(values),
+                crm_id=ident("s", staged.column(CRM_ID) or CRM_ID),
+                modified=stamp,
+                assignments=sql.SQL(", ").join(
+                    sql.SQL("{} = {}").format(ident(n), ident("p", n)) for n in names
+                ),
+                old=sql.SQL(", ").join(ident("m", n) for n in names),
+                new=sql.SQL(", ").join(ident("i", n) for n in names),
+                deleted=sql.SQL("deleted") if "deleted" in names else sql.SQL("false"),
+                connection=sql.Literal(stream.connection),
+                entity=sql.Literal(stream.entity),
+                mark=sql.SQL("true" if mark_dirty else "false"),
+            )
+        ).fetchone()
     return Merged(*row) if row is not None else Merged()
+
+
+@contextmanager
+def _by_index(conn: Connection) -> Iterator[None]:
+    """Look up the page's records in the mirror by their key, one probe each. Nothing is known about a page that was
+    staged just now, and a plan that reads the whole mirror for every page makes a full read quadratic."""
+    conn.execute(
+        "set local enable_hashjoin = off; set local enable_mergejoin = off; set local enable_seqscan = off"
+    )
+    yield
+    conn.execute(
+        "set local enable_hashjoin to default; set local enable_mergejoin to default; set local enable_seqscan to default"
+    )
 
 
 def held(
@@ -91,28 +108,37 @@ def held(
     return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
 
 
+# A row that is the same is only read: `on conflict do update` would lock it, which writes. One that says the same at a
+# later time is written, so that no older page is taken for newer, but concerns nobody.
 _MERGE = """
-with incoming as (
-  select distinct on (crm_id) * from (
-    select {crm_id} as crm_id, {modified} as modified_at, {values} from staging s) as t (crm_id, modified_at, {columns})
-  order by crm_id, modified_at desc nulls last
-), merged as (
-  insert into {mirror} as m (crm_id, modified_at, {columns})
-  select i.crm_id, i.modified_at, {columns} from incoming i
-  where not {deleted} or exists (select from {mirror} known where known.crm_id = i.crm_id)
-  on conflict (crm_id) do update set modified_at = coalesce(excluded.modified_at, m.modified_at),
-    seen_at = clock_timestamp(), {assignments}
-  where ({old}) is distinct from ({new})
-    and (excluded.modified_at is null or m.modified_at is null or excluded.modified_at >= m.modified_at)
-  returning m.crm_id, (m.xmax = 0) as created, m.deleted
+with probed as materialized (
+  select i.*, m.crm_id is not null as known, ({old}) is distinct from ({new}) as changed
+  from (select distinct on (crm_id collate "C") * from (
+      select {crm_id} as crm_id, {modified} as modified_at, {values} from staging s) as t (crm_id, modified_at, {columns})
+    order by crm_id collate "C", modified_at desc nulls last) i
+  left join {mirror} m on m.crm_id = i.crm_id
+  where m.crm_id is null
+    or (({old}) is distinct from ({new})
+      and (i.modified_at is null or m.modified_at is null or i.modified_at >= m.modified_at))
+    or i.modified_at > m.modified_at or (m.modified_at is null and i.modified_at is not null)
+), inserted as (
+  insert into {mirror} (crm_id, modified_at, {columns})
+  select crm_id, modified_at, {columns} from probed where not known and not {deleted}
+  returning crm_id
+), updated as (
+  update {mirror} m set modified_at = coalesce(p.modified_at, m.modified_at), seen_at = clock_timestamp(), {assignments}
+  from probed p where p.known and m.crm_id = p.crm_id
+  returning m.crm_id, p.changed, m.deleted
 ), marked as (
   insert into sync.mark (stream, by_hub, crm_id)
-  select s.id, false, merged.crm_id from merged cross join sync.stream s
+  select s.id, false, c.crm_id from sync.stream s
+  cross join (select crm_id from inserted union all select crm_id from updated where changed) c
   where {mark} and s.connection = {connection} and s.entity = {entity}
 )
-select (select count(*) from staging), count(*) filter (where created), count(*) filter (where not created and not deleted),
-  count(*) filter (where deleted), (select max(modified_at) from incoming)
-from merged
+select page.read, (select count(*) from inserted),
+  count(*) filter (where changed and not deleted), count(*) filter (where changed and deleted), page.newest
+from (select count(*) as read, max({modified}) as newest from staging s) page left join updated on true
+group by page.read, page.newest
 """
 
 

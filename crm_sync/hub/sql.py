@@ -45,7 +45,9 @@ _CANON_CRM: dict[FieldType, str] = {
     FieldType.NUMBER: "sync.canon_number({0})",
     FieldType.DATETIME: "sync.canon_datetime({0})",
     FieldType.BOOLEAN: "lower({0})",
-    FieldType.MULTIPICKLIST: "sync.canon_multi(string_to_array({0}, ';'))",
+    FieldType.MULTIPICKLIST: (
+        "case when strpos({0}, ';') = 0 then nullif(btrim({0}), '') else sync.canon_multi(string_to_array({0}, ';')) end"
+    ),
 }
 
 
@@ -105,9 +107,9 @@ _MATCH_TEXT = {
 
 def match_key(spec: FieldSpec, column: sql.Composable, *, typed: bool) -> sql.Composed:
     """Expression: the key by which records are matched, of a hub column (`typed`: usable in an index) or of
-    canonical text."""
+    canonical text. Compared byte by byte: the order of a language would only make the index slower."""
     text = sql.SQL(_MATCH_TEXT.get(spec.type, "{0}::text") if typed else "{0}").format(column)
-    return sql.SQL("sync.match_key({}, {})").format(sql.Literal(str(spec.type)), text)
+    return sql.SQL('(sync.match_key({}, {}) collate "C")').format(sql.Literal(str(spec.type)), text)
 
 
 def canonical_crm(field_type: FieldType, text: sql.Composable) -> sql.Composable:

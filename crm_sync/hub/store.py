@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 _SESSION = (
     "set datestyle = 'ISO, YMD'; set timezone = 'UTC'; set client_encoding = 'UTF8'; set jit = off;"
-    " set work_mem = '64MB'; set client_min_messages = warning; set application_name = 'crm_sync';"
+    " set work_mem = '64MB'; set random_page_cost = 1.1; set client_min_messages = warning; set application_name = 'crm_sync';"
     # A machine that vanished without a word is noticed within two minutes, and its leases are free.
     " set tcp_keepalives_idle = 60; set tcp_keepalives_interval = 15; set tcp_keepalives_count = 4"
 )

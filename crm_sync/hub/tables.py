@@ -81,9 +81,9 @@ def _mirror(conn: Connection, stream: StreamSpec) -> None:
     table = mirror_table(stream)
     conn.execute(
         sql.SQL(
-            "create table if not exists {} (crm_id text primary key, modified_at timestamptz,"
+            'create table if not exists {} (crm_id text collate "C" primary key, modified_at timestamptz,'
             " deleted boolean not null default false, merged_into text, hub_id text,"
-            " seen_at timestamptz not null default clock_timestamp())"
+            " seen_at timestamptz not null default clock_timestamp()) with (fillfactor = 90)"
         ).format(table)
     )
     existing = _columns(conn, stream.connection, stream.entity)
@@ -105,7 +105,7 @@ def _base(conn: Connection, stream: StreamSpec) -> None:
     table = base_table(stream)
     conn.execute(
         sql.SQL(
-            "create table if not exists {} (hub_id uuid primary key, crm_id text not null unique,"
+            'create table if not exists {} (hub_id uuid primary key, crm_id text collate "C" not null unique,'
             " linked_at timestamptz not null default clock_timestamp(), linked_by text not null)"
         ).format(table)
     )

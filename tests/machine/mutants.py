@@ -147,9 +147,9 @@ def settled_unseen(patch: pytest.MonkeyPatch) -> None:
 
 def mirror_goes_back(patch: pytest.MonkeyPatch) -> None:
     """A page that is older than what is known overwrites it."""
-    older = "    and (excluded.modified_at is null or m.modified_at is null or excluded.modified_at >= m.modified_at)\n"
+    older = "      and (i.modified_at is null or m.modified_at is null or i.modified_at >= m.modified_at))\n"
     assert older in mirror._MERGE
-    patch.setattr(mirror, "_MERGE", mirror._MERGE.replace(older, ""))
+    patch.setattr(mirror, "_MERGE", mirror._MERGE.replace(older, ")\n"))
 
 
 def absent_is_null(patch: pytest.MonkeyPatch) -> None:
