@@ -11,9 +11,9 @@ Records that are created meanwhile have higher ids, and come last; what is delet
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple, TypeVar
 
 from crm_sync.connectors.ahead import ahead
@@ -80,15 +80,22 @@ class Listing:
         first = self._page(after, PAGE)
         if after is not None and after.isdecimal() and not _in_order(first, int(after)):
             first = self._page(None, PAGE)
-        yield [use(first.records)], first.after
+
+        def begin() -> tuple[list[T], str | None]:
+            return [use(first.records)], first.after
+
         if first.after is None:
+            yield begin()
             return
         try:
-            cut = self._cut(_number(first))
-            tasks = (partial(self._range, low, high, use) for low, high in cut)
-            yield from ahead(tasks, threads=THREADS, most=_AHEAD)
+            low = _number(first)
+            ranges: Iterable[Callable[[], tuple[list[T], str | None]]] = (
+                partial(self._range, low, high, use) for low, high in self._cut(low)
+            )
+            yield from ahead(chain([begin], ranges), threads=THREADS, most=_AHEAD)
         except _OpaqueError:
             log.warning("%s: HubSpot's list has cursors of a new kind; reading it page by page", self._object)
+            yield begin()
             for page in self.chain(first.after):
                 yield [use(page.records)], page.after
 
@@ -111,14 +118,17 @@ class Listing:
 
     def _cut(self, low: int) -> Iterator[tuple[int, int | None]]:
         """Ranges of about the same number of records; the last one has no end."""
-        total, _ = self._ask(low, 0)
-        size = min(RANGE, max(_SMALL_RANGE, -(-total // (_SHARES * PAGE)) * PAGE))
+        size = RANGE
+        total, high = self._ask(low, size)
+        if total < _SHARES * size:  # a small list is cut into smaller ranges
+            size = min(size, max(_SMALL_RANGE, -(-total // (_SHARES * PAGE)) * PAGE))
+            high = self._ask(low, size)[1] if total > size else None
         while True:
-            total, high = self._ask(low, size) if total > size else (0, None)
             yield low, high
             if high is None:
                 return
-            low = high
+            low, total = high, total - size
+            high = self._ask(low, size)[1] if total > size else None
 
     def _ask(self, low: int, behind: int) -> tuple[int, int | None]:
         """As far as search knows: how many records have ids from `low` on, and the id of the one so many behind it."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from crm_sync.connectors.columns import text_column
 from crm_sync.connectors.crm import CRM_ID, DELETED, MERGED_INTO, MODIFIED_AT, BatchPage
 from crm_sync.core.spec import FieldType
 
@@ -145,5 +146,5 @@ def page(rows: Iterable[Row], columns: Sequence[str]) -> BatchPage:
     names = (CRM_ID, MODIFIED_AT, DELETED, MERGED_INTO, *columns)
     kept = list(rows)
     schema = pa.schema([(name, pa.string()) for name in names])
-    arrays = [pa.array([row.get(name) for row in kept], pa.string()) for name in names]
+    arrays = [text_column([row.get(name) for row in kept]) for name in names]
     return BatchPage(pa.RecordBatch.from_arrays(arrays, schema=schema))

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from crm_sync.connectors.backoff import jitter
+from crm_sync.connectors.columns import text_column
 from crm_sync.connectors.crm import CRM_ID, MODIFIED_AT, BatchPage
 from crm_sync.connectors.salesforce import soql, values
 from crm_sync.connectors.salesforce.api import Api
@@ -102,7 +103,7 @@ def batch(selection: Selection, page: Rows) -> BatchPage:
     columns: dict[str, pa.Array] = {}
     for name in selection.fields:
         read = _reader(sobject.type_of(name))
-        columns[name] = pa.array([read(row.get(name)) for row in page], pa.string())
+        columns[name] = text_column([read(row.get(name)) for row in page])
     system = {role: columns[name] for role, name in selection.roles.items()}
     assert {CRM_ID, MODIFIED_AT} <= set(system)
     return BatchPage(pa.RecordBatch.from_pydict(system | columns))
