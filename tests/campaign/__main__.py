@@ -1,17 +1,19 @@
-"""`make campaign KILLS=100 SEED=1`: a hundred kills, a line each, and a table."""
+"""`make campaign KILLS=100 SEED=1`: a hundred kills, a line each, and a table. `make campaign FAULTS=1`: every fault."""
 
 import argparse
 import sys
 import time
 
+from tests.campaign import faults
 from tests.campaign.ground import server
-from tests.campaign.kills import Campaign
+from tests.campaign.kills import Campaign, Outcome
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make campaign")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--faults", action="store_true")
     parser.add_argument("--records", type=int, default=1500, help="contacts in each CRM of the linked worlds")
     parser.add_argument(
         "--initial", type=int, default=500, help="contacts in each CRM of a world that is loaded"
@@ -19,13 +21,22 @@ def main() -> int:
     asked = parser.parse_args()
     begun = time.monotonic()
     with server() as postgres:
-        campaign = Campaign(
-            postgres, seed=asked.seed, records=asked.records, initial=asked.initial, bulk=200, tell=_tell
-        )
-        outcome = campaign.run(asked.kills)
+        outcome: Outcome | faults.Outcome
+        if asked.faults:
+            campaign = faults.Campaign(
+                postgres, seed=asked.seed, records=asked.records, bulk=600, rounds=12, most=40, tell=_tell
+            )
+            outcome = campaign.run()
+        else:
+            kills = Campaign(
+                postgres, seed=asked.seed, records=asked.records, initial=asked.initial, bulk=200, tell=_tell
+            )
+            outcome = kills.run(asked.kills)
+    for wrong in outcome.wrong:
+        _tell(f"WRONG: {wrong}")
     _tell(outcome.table())
     _tell(f"seed {asked.seed}, {time.monotonic() - begun:.0f} s")
-    return 1 if outcome.wrong else 0
+    return 1 if outcome.wrong or getattr(outcome, "never", None) else 0
 
 
 def _tell(line: str) -> None:

@@ -1,8 +1,9 @@
 """A process that syncs, to be killed: `python -m tests.campaign.child '{"url": ..., "connections": ..., ...}'`.
 
 Keys: url, connections (folder), home; rounds: syncs in a row; quiet: go on until a sync writes nothing, and say
-what the one after that did; trail, die_at, stop_at: see trail.py; haste: what every wait is multiplied by. The last line of
-its output is JSON: rounds, writes of each, busy, error.
+what the one after that did; full: read and compare everything, as the nightly reconcile does; tolerant: go on after a
+CRM's failure, as the next run of a schedule would; trail, die_at, stop_at: see trail.py; haste: what every wait is multiplied by. The last line of
+its output is JSON: writes by round, how often it was busy, failures by class, error.
 """
 
 import json
@@ -31,7 +32,7 @@ def main(told: dict[str, Any]) -> int:
     trail = Trail(Path(told["trail"]), told.get("die_at"), told.get("stop_at"))
     follow(trail)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    said: dict[str, Any] = {"writes": [], "busy": 0, "error": None, "kind": None}
+    said: dict[str, Any] = {"writes": [], "busy": 0, "failures": {}, "error": None, "kind": None}
     try:
         _work(told, said, real_sleep)
     except Exception as error:
@@ -47,7 +48,7 @@ def _work(told: dict[str, Any], said: dict[str, Any], sleep: Callable[[float], N
     system = load(Path(told["connections"]))
     with _crms(system, told) as crms:
         while True:
-            said["writes"].append(sync(system, crms, told["url"], told.get("run_id"), said, sleep))
+            said["writes"].append(sync(system, crms, told, said, sleep))
             rounds = len(said["writes"])
             if told.get("quiet") and rounds < MOST_ROUNDS:
                 if rounds > 1 and said["writes"][-1] == said["writes"][-2] == 0:
@@ -83,13 +84,14 @@ def _crms(system: Any, told: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def sync(
-    system: Any, crms: Any, url: str, run_id: str | None, said: dict[str, Any], sleep: Callable[[float], None]
+    system: Any, crms: Any, told: dict[str, Any], said: dict[str, Any], sleep: Callable[[float], None]
 ) -> int:
     """All steps of all streams, in the order of a Dagster run. Returns how many records were written anywhere.
 
     A stream that another run holds is waited for, as Dagster does.
     """
-    from crm_sync.core.errors import BusyError
+    from crm_sync.core.errors import BusyError, CrmError
+    from crm_sync.hub import dirty
     from crm_sync.hub.store import Store
     from crm_sync.steps.conflicts import conflicts
     from crm_sync.steps.hub import hub
@@ -97,7 +99,7 @@ def sync(
     from crm_sync.steps.options import Options, Report
     from crm_sync.steps.outbound import outbound
 
-    options = Options()
+    options = Options(full=bool(told.get("full")))
 
     def step(work: Callable[[], Report]) -> int:
         for _ in range(BUSY_TRIES):
@@ -106,16 +108,25 @@ def sync(
             except BusyError:
                 said["busy"] += 1
                 sleep(0.05)
+            except CrmError as error:
+                if not told.get("tolerant"):
+                    raise
+                log.info("a step failed: %s", error)
+                said["failures"][error.error_class] = said["failures"].get(error.error_class, 0) + 1
+                return 1
             else:
                 return sum(counts.get(name, 0) for name in WRITES)
         raise BusyError("another run never ended")
 
     writes = 0
-    with Store(url, run_id=run_id) as store:
+    with Store(told["url"], run_id=told.get("run_id")) as store:
         for entity in system.entities:
             streams = system.of_entity(entity)
             for stream in streams:
                 step(partial(inbound, store, crms[stream.connection], stream, options))
+                if options.full:
+                    with store.transaction() as conn:
+                        dirty.mark_all(conn, stream)
             for stream in streams:
                 writes += step(partial(hub, store, stream, options))
             for stream in streams:

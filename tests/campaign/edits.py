@@ -43,13 +43,15 @@ class Cast:
         }
 
     def hub_ids(self, conn: psycopg.Connection, entity: str) -> dict[str, str]:
-        """Hub ids by name, in the order of the names."""
-        found: dict[str, str] = {}
-        for connection in OBJECTS:
+        """Hub ids by name, in the order of the names. A record that is in both CRMs has its name of Salesforce only:
+        nobody shall edit it there and in HubSpot, whose clocks would then say who wins."""
+        names: dict[str, str] = {}
+        for connection in ("hubspot", "salesforce"):
             rows = conn.execute(f"select crm_id, hub_id::text from {connection}.{entity}_base").fetchall()
-            seeded = self.seeded[connection, entity]
-            found |= {f"{connection} {crm}": hub for crm, hub in rows if crm in seeded}
-        return dict(sorted(found.items()))
+            names |= {
+                hub: f"{connection} {crm}" for crm, hub in rows if crm in self.seeded[connection, entity]
+            }
+        return {name: hub for hub, name in sorted(names.items(), key=lambda item: item[1])}
 
     def crm_id(self, conn: psycopg.Connection, connection: str, entity: str, hub_id: str) -> str:
         row = conn.execute(

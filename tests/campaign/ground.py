@@ -6,6 +6,7 @@ tormented and the other left in peace.
 
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -33,6 +34,18 @@ KINDS = ("salesforce", "hubspot")
 PROJECT = Path(__file__).parents[2]
 HASTE = 0.05  # what the children's waits are multiplied by
 CHILD_SECONDS = 600.0
+
+
+_AUTH = re.compile(r"  grant: access_token.*?\n\n", re.DOTALL)
+_REFRESHED = "".join(
+    f"  {line}\n"
+    for line in (
+        "grant: refresh_token",
+        "client_id: {env: HUBSPOT_CLIENT_ID}",
+        "client_secret: {env: HUBSPOT_CLIENT_SECRET}",
+        "refresh_token: {env: HUBSPOT_REFRESH_TOKEN}\n",
+    )
+)
 
 
 class Server:
@@ -142,8 +155,10 @@ class World:
         self.connections = folder / "connections"
         self.env = write_connections(self.connections, simulators)
         file = self.connections / "salesforce.yaml"
-        sizes = f"\nbulk_query_above: {bulk}\nbulk_write_above: {bulk}\n\nauth:\n"
+        sizes = f"\nbulk_query_above: {bulk}\nbulk_write_above: {bulk}\npage_size: 200\n\nauth:\n"
         file.write_text(file.read_text().replace("\nauth:\n", sizes, 1))
+        file = self.connections / "hubspot.yaml"
+        file.write_text(_AUTH.sub(_REFRESHED, file.read_text(), count=1))
         self.system: System = load(self.connections)
         self.url = server.database()
         prepare(self.url, self.system)
@@ -197,23 +212,18 @@ def world(
     seed: int,
     *,
     bulk: int,
-    faults: Mapping[str, Path] | None = None,
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> World:
     """A new world with `records` contacts in each CRM; Salesforce is spoken to in bulk above `bulk` records."""
     folder = Path(tempfile.mkdtemp(prefix="crm_sync-campaign-"))
     with ExitStack() as stack:
         simulators = {}
         for kind in KINDS:
-            plan = ["--faults", str(faults[kind])] if faults else []
-            simulators[kind] = start(kind, "--records", str(records), "--seed", str(seed), *plan)
+            simulators[kind] = start(kind, "--records", str(records), "--seed", str(seed))
             stack.callback(simulators[kind].stop)
         # The children are in a hurry, and limits have tests of their own.
         simulators["hubspot"].control(
             "settings", {"burst_private": 10**6, "burst_oauth": 10**6, "search_per_second": 10**6}
         )
-        for kind, knobs in (settings or {}).items():
-            simulators[kind].control("settings", knobs)
         made = World(server, folder, simulators, bulk)
         stack.pop_all()
     return made

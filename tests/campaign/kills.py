@@ -196,7 +196,9 @@ class Campaign:
             child = tormented.child(rounds=1, name=name, die_at=self._place(measure))
         else:
             child = tormented.child(rounds=1, name=name)
-            time.sleep(START_UP + self.rng.random() * max(measure.seconds - START_UP, 0.1))
+            while child.process.poll() is None and not child.where()[0]:
+                time.sleep(0.01)  # Python starts
+            time.sleep(self.rng.random() * max(measure.seconds - START_UP, 0.1))
             child.kill()
         said = child.result()
         if said:
