@@ -4,11 +4,16 @@ import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from crm_sync.connectors.build import Options
 from crm_sync.connectors.crm import CRM_ID, DELETED, ReadRequest
+from crm_sync.connectors.http import TransportSettings
 from crm_sync.connectors.hubspot import listing
+from crm_sync.connectors.hubspot.crm import connect
+from crm_sync.connectors.oauth import MemoryTokenStore
 from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.simulators.serve import running
 from tests.connectors.hubspot.conftest import field, hasty, stream
@@ -133,6 +138,25 @@ def test_a_cursor_that_is_refused_now_and_then(crm, account):
 
 def gone(crm):
     return [row for row in read(crm, NAMES) if row[DELETED] == "true"]
+
+
+def test_tokens_that_expire_all_the_while(account, monkeypatch):
+    """Eight threads hold the same dead token; one renews it, and each call is made again."""
+    monkeypatch.setattr(listing, "RANGE", 300)
+    monkeypatch.setattr(listing, "_SMALL_RANGE", 300)
+    info = account.info
+    auth = {name: info[name] for name in ("client_id", "client_secret", "refresh_token")}
+    told = {"base_url": account.base_url, "auth": {"grant": "refresh_token", **auth}}
+    settings = TransportSettings(ca_bundle=Path(account.ca_file or ""))
+    account.control("settings", {"rotate_refresh_tokens": True, "burst_oauth": 100_000})
+    crm = connect("hubspot", Options("hubspot.yaml", told), MemoryTokenStore(), settings)
+    crm.describe("contacts")
+    expiry = {"match": {"method": "GET", "path": "/objects/"}, "every": 7}
+    account.control("faults", [expiry | {"effect": {"act": {"expire": "access_tokens"}}}])
+    found = [row[CRM_ID] for row in read(crm, NAMES) if row[DELETED] == "false"]
+    assert len(found) == len(set(found)) >= COUNT
+    assert account.control("faults")["faults"][0]["hits"] > 3
+    crm.close()
 
 
 class Pages:

@@ -116,7 +116,7 @@ def test_a_maintenance_page_is_asked_for_again(joined, calm):
         "faults", [{"match": {"path": "/objects/.*/companies$"}, "limit": 2, "effect": {"html": True}}]
     )
     assert read(crm, COMPANY)
-    assert calm.control("faults")[0]["hits"] == 2
+    assert calm.control("faults")["faults"][0]["hits"] == 2
     assert naps
     calm.control("faults", [{"match": {"path": "/objects/.*/companies$"}, "effect": {"html": True}}])
     with pytest.raises(CrmError) as caught:

@@ -515,6 +515,30 @@ class Starter(Meddler):
             raise Crash
 
 
+class TestSessionsInTheMiddle:
+    @pytest.mark.parametrize("by", ["listed pages", "locators", "rest"])
+    def test_sessions_that_end_between_pages_and_downloads_lose_nothing(self, connect, simulator, by):
+        ways = {
+            "rest": Thresholds(bulk_query_above=10**6, page_size=200),
+            "locators": replace(BY_BULK, bulk_page_rows=30),
+            "listed pages": BY_BULK,
+        }
+        whole = by_id(read(connect(BY_BULK), CONTACT))
+        simulator.control("settings", {"session_calls": 5, "bulk_page": 30})
+        info = simulator.info
+        crm = connect(
+            ways[by],
+            tokens=MemoryTokenStore(),
+            version="57.0" if by == "locators" else "62.0",
+            grant="refresh_token",
+            **{name: info[name] for name in ("client_id", "client_secret", "refresh_token")},
+        )
+        found = read(crm, CONTACT)
+        simulator.control("settings", {"session_calls": None})
+        assert by_id(found) == whole
+        assert len(found) == len(whole)
+
+
 class TestSessions:
     def login(self, simulator: Simulator, **more):
         info = simulator.info
