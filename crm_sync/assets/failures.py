@@ -18,6 +18,8 @@ from crm_sync.core.errors import BusyError, CrmError, HeldError, LostLeaseError,
 RETRY = dg.RetryPolicy(max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """For failures that allow it: `Failure(allow_retries=False)` is final."""
 
+QUIET = "passes by itself"
+"""Metadata of a failure that nobody need be told about."""
 PATIENCE = 60.0
 """Seconds: an error that is over later than that is left to the next scheduled run."""
 
@@ -64,7 +66,9 @@ def _may_pass(error: Exception) -> bool:
 def _facts(error: SyncError) -> Mapping[str, dg.MetadataValue]:
     if not isinstance(error, CrmError):
         return {"error": dg.MetadataValue.text(type(error).__name__)}
-    facts = {"error": dg.MetadataValue.text(str(error.error_class))}
+    facts: dict[str, dg.MetadataValue] = {"error": dg.MetadataValue.text(str(error.error_class))}
+    if not error.rule.alert:
+        facts[QUIET] = dg.MetadataValue.bool(True)
     if error.code is not None:
         facts["code"] = dg.MetadataValue.text(error.code)
     if error.status is not None:

@@ -115,6 +115,36 @@ NO_SUCCESS = frozenset({ErrorClass.RATE_LIMIT, *(c for c, rule in RULES.items() 
 """Classes after which nobody knows whether the connection works; any other refusal shows that it does."""
 
 
+def reference() -> str:
+    """The table as a page of the documentation (`docs/reference/errors.md`)."""
+    rows = [
+        f"| `{c}` | {rule.retry} | {rule.record} | {rule.connection}{', after 5 in a row' if _slow(rule) else ''} |"
+        f" {'yes' if rule.breaks else 'no'} | {'yes' if rule.alert else 'no'} | {rule.advice} |"
+        for c, rule in RULES.items()
+    ]
+    return "\n".join([_PAGE, *rows, ""])
+
+
+def _slow(rule: Rule) -> bool:
+    return rule.breaks and rule.connection is not ConnectionState.FAILED
+
+
+_PAGE = """# Errors
+
+Every refusal of a CRM, and every failure to reach it, is of one of these classes, whatever the CRM calls it. What follows
+from it is the same everywhere. This page is made from the code (`make docs`).
+
+- **Record**: `waits`: it stays marked and is decided anew in the next run. `intent`: what was sent is kept, and the next run
+  looks at the CRM before anything else. `parked`: it stands in `sync.parked` with its reason, until its value, the mapping
+  or the account changes.
+- **Connection**: what `crm-sync status` shows while it goes on.
+- **Breaker**: whether it counts for the circuit breaker ([Limits](../howto/limits.md)).
+- **Alert**: whether the sensor `run_failures` tells it; a record that is parked fails no run.
+
+| Class | Tried again | Record | Connection | Breaker | Alert | What to do |
+|---|---|---|---|---|---|---|"""
+
+
 class SyncError(Exception):
     """Something the user of crm_sync should know about, said in a sentence."""
 

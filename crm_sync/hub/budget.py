@@ -8,6 +8,7 @@ day are leased by the dozen; those not made are given back at the end, or forgot
 count. What the vendor tells of others' calls is taken off the rate.
 """
 
+import math
 import random
 import threading
 import time
@@ -32,8 +33,8 @@ ADMIT_EVERY = 0.5
 """Seconds for which a look at the circuit breaker counts."""
 LEASE = 12
 """Calls of the day that a process takes at once."""
-STALE = 0.05
-"""Seconds after which a turn has passed: a call that begins later than that would come too near to the next."""
+TURNS_MISSED = 5
+"""On a machine that is always too late for its turn, a call begins all the same with this one."""
 
 _PAUSE = (
     "insert into sync.budget as b (connection, name, pause_until) values"
@@ -94,9 +95,14 @@ class PostgresLimiter:
         if not self._probing:
             self._admit()
         self._take_from_day()
-        turn = self._turn(self._quotas.budget(family))
-        if (wait := turn - time.monotonic()) > 0:
-            self._sleep(wait)
+        name = self._quotas.budget(family)
+        late = self._late(name)
+        for _ in range(TURNS_MISSED):
+            turn = self._turn(name, late)
+            if (wait := turn - time.monotonic()) > 0:
+                self._sleep(wait)
+            if time.monotonic() - turn < late:
+                return
 
     def heard(self, news: Iterable[Heard], age: float) -> None:
         with self._lock:
@@ -207,14 +213,14 @@ class PostgresLimiter:
         text = f"{self._connection}: {why}. Syncing goes on {when}; nothing is lost."
         return HeldError(ErrorClass.RATE_LIMIT, text, code="DAILY_SHARE", retry_after=seconds)
 
-    def _turn(self, name: str) -> float:
+    def _turn(self, name: str, late: float) -> float:
         """The moment, on this process' monotonic clock, at which the call may begin."""
         started = time.monotonic()
         while True:
             self._count(name, 1)
             with self._lock:
                 turns = self._turns.setdefault(name, deque())
-                while turns and turns[0] < time.monotonic() - STALE:
+                while turns and turns[0] < time.monotonic() - late:
                     turns.popleft()
                 granted, wait, gap = (1, 0.0, 0.0) if turns else self._book(name)
                 now = time.monotonic()
@@ -230,6 +236,9 @@ class PostgresLimiter:
             # A little more or less, so that not all ask at once.
             ahead = max(QUEUES[self._priority], 2 * gap)
             self._sleep(max(wait - ahead, 0.0) + gap * random.random() + 0.001)  # noqa: S311 - guards nothing
+
+    def _late(self, name: str) -> float:
+        return self._quotas.rates[name].late if name in self._quotas.rates else math.inf
 
     def _book(self, name: str) -> tuple[int, float, float]:
         """Turns for all threads that ask now: how many, seconds until the first, seconds between them."""

@@ -6,6 +6,7 @@ import dagster as dg
 from dagster._core.events import JobFailureData
 
 from crm_sync.assets import links
+from crm_sync.assets.failures import QUIET
 from crm_sync.resources.alerts import Alerts
 from crm_sync.settings import Settings
 
@@ -20,10 +21,9 @@ def run_failures(settings: Settings) -> dg.SensorDefinition:
         description="A run failed: tell whoever listens.",
     )
     def sensor(context: dg.RunFailureSensorContext, alerts: dg.ResourceParam[Alerts]) -> None:
-        run = context.dagster_run
-        alerts.send(
-            message(run.job_name, run.run_id, reasons(context.get_step_failure_events()), settings.ui_url)
-        )
+        run, events = context.dagster_run, context.get_step_failure_events()
+        if not quiet(events):
+            alerts.send(message(run.job_name, run.run_id, reasons(events), settings.ui_url))
 
     return sensor
 
@@ -32,6 +32,14 @@ def message(job: str, run_id: str, why: list[str], ui_url: str) -> str:
     """The text of an alert. Pure."""
     lines = [f"crm_sync: {job} failed. {ui_url}{links.run(run_id)}", *(f"- {reason}" for reason in why)]
     return "\n".join(lines)
+
+
+def quiet(events: Sequence[dg.DagsterEvent]) -> bool:
+    """Whether all failures are of classes that nobody is told about, because they pass by themselves."""
+    failed = [event.step_failure_data for event in events if event.is_step_failure]
+    return bool(failed) and all(
+        data.user_failure_data is not None and QUIET in data.user_failure_data.metadata for data in failed
+    )
 
 
 def reasons(events: Sequence[dg.DagsterEvent]) -> list[str]:

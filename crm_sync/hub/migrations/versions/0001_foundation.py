@@ -267,10 +267,10 @@ begin
 end $$;
 
 -- Note what an answer told of a window whose request left `age` seconds ago. What was used then and is not ours, others
--- used. Little of what is left is a warning: everybody stops for a moment.
+-- used. Where less is left than ought to be, so many turns are left out, once a second.
 create function sync.hear_calls(c text, b text, told int, rest int, seconds float8, age float8) returns void
     language plpgsql as $$
-declare r sync.budget; t float8; ours float8 := 0; theirs float8;
+declare r sync.budget; t float8; ours float8 := 0; theirs float8; short boolean;
 begin
     select * into r from sync.budget where connection = c and name = b for no key update;
     if not found then return; end if;
@@ -279,10 +279,12 @@ begin
         ours := ours + r.counts[1 + i % 128] * (least(i + 1, t) - greatest(i, t - 4 * seconds));
     end loop;
     theirs := greatest(told - rest - ours - 2, 0);
+    short := rest < told * 0.015 and r.pause_until < clock_timestamp() - interval '1 second';
     update sync.budget set allowed = told, left_over = rest, heard_at = clock_timestamp(),
         others = case when theirs > others then (theirs + others) / 2 else others * 0.9 + theirs * 0.1 end,
-        free_at = case when rest <= told / 100 then greatest(free_at, clock_timestamp() + seconds / 20 * interval '1 second')
-                       else free_at end
+        free_at = case when short then greatest(free_at, clock_timestamp())
+                       + greatest(told * 0.015 - rest, 0) * seconds / told * interval '1 second' else free_at end,
+        pause_until = case when short then clock_timestamp() else pause_until end
         where connection = c and name = b;
 end $$;
 """
