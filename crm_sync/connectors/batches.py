@@ -29,7 +29,6 @@ _AHEAD = 4  # batches that wait for a thread, so that none is idle while the cal
 _STALE = 5.0  # seconds; a batch that waited longer for a thread is not sent before the caller has been back
 _TRIES = 3  # of a record that was locked
 _LOST = 3  # calls in a row without an answer, then no more are made
-_AGAIN = frozenset({ErrorClass.TRANSIENT, ErrorClass.CONCURRENCY})
 _TOO_LARGE = 413
 
 
@@ -195,7 +194,7 @@ class _Batches(Generic[I]):
         known: list[Result] = []
         for result in flight.results:
             tries = self._tries.get(result.key, 1)
-            if result.ok or result.error is None or result.error.error_class not in _AGAIN or tries >= _TRIES:
+            if result.ok or result.error is None or not result.error.rule.soon or tries >= _TRIES:
                 known.append(result)
             else:
                 self._tries[result.key] = tries + 1

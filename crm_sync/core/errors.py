@@ -55,7 +55,8 @@ class Rule:
     retry: for people, when it is tried again. tries: of one request, the first included (1: never sent again as it
     is). next_run: whether another try of the whole step within minutes can help. record: what becomes of a record.
     connection: how the connection is while this goes on. breaks: whether the circuit breaker counts it. advice: for
-    people, what to do. alert: whether somebody is told.
+    people, what to do. alert: whether somebody is told. soon: whether a record that was refused so may be sent again
+    within seconds. alone: whether one record can be the cause for a whole batch, so that the others are sent without it.
     """
 
     retry: str
@@ -66,6 +67,8 @@ class Rule:
     breaks: bool
     advice: str
     alert: bool
+    soon: bool = False
+    alone: bool = False
 
 
 _HEALTHY, _DEGRADED, _FAILED = ConnectionState
@@ -78,7 +81,7 @@ RULES: Mapping[ErrorClass, Rule] = {
     ),
     ErrorClass.TRANSIENT: Rule(
         "at once with growing pauses, then in the next run", 5, True, _WAITS, _DEGRADED, True,
-        "The CRM could not be reached; the next sync goes on where this one stopped.", True,
+        "The CRM could not be reached; the next sync goes on where this one stopped.", True, soon=True,
     ),
     ErrorClass.UNKNOWN_OUTCOME: Rule(
         "never blindly: the next run looks first", 1, True, _INTENT, _DEGRADED, True,
@@ -90,19 +93,19 @@ RULES: Mapping[ErrorClass, Rule] = {
     ),
     ErrorClass.PERMISSION: Rule(
         "when the account or the mapping has changed", 1, False, _PARKED, _DEGRADED, False,
-        "Give the CRM's user access, or take the object or field out of the connection file.", True,
+        "Give the CRM's user access, or take the object or field out of the connection file.", True, alone=True,
     ),
     ErrorClass.VALIDATION: Rule(
         "when the value or the mapping has changed", 1, False, _PARKED, _HEALTHY, False,
-        "Correct the value in the hub or in the CRM; the reason names the field.", False,
+        "Correct the value in the hub or in the CRM; the reason names the field.", False, alone=True,
     ),
     ErrorClass.CONCURRENCY: Rule(
         "at once, then decided anew in the next run", 3, True, _WAITS, _HEALTHY, False,
-        "Somebody else was writing the record; the next sync reads it again.", False,
+        "Somebody else was writing the record; the next sync reads it again.", False, soon=True,
     ),
     ErrorClass.GONE: Rule(
         "when the record comes back", 1, False, _PARKED, _HEALTHY, False,
-        "The record was deleted or merged in the CRM.", False,
+        "The record was deleted or merged in the CRM.", False, alone=True,
     ),
     ErrorClass.PERMANENT: Rule(
         "when the value, the mapping or the version has changed", 1, False, _PARKED, _DEGRADED, False,
@@ -229,3 +232,8 @@ class RecordError:
     code: str
     message: str
     fields: tuple[str, ...] = ()
+
+    @property
+    def rule(self) -> Rule:
+        """What follows from it."""
+        return RULES[self.error_class]

@@ -79,9 +79,11 @@ _POLICY_WAIT = {"SECONDLY": 1.0, "TEN_SECONDLY_ROLLING": 10.0, "DAILY": 3600.0}
 _LOCK_WAIT = 2.0
 
 _ADVICE = {
-    ErrorClass.AUTH: "check the access token, or connect the account again",
-    ErrorClass.PERMISSION: "grant the missing scope, or correct the object or property in the mapping",
-    ErrorClass.RATE_LIMIT: "it will be tried again when the limit allows",
+    "INVALID_AUTHENTICATION": "check the access token, or connect the account again",
+    "EXPIRED_AUTHENTICATION": "check the access token, or connect the account again",
+    "MISSING_SCOPES": "grant the missing scope",
+    "PROPERTY_DOESNT_EXIST": "correct the property in the mapping",
+    "OBJECT_NOT_FOUND": "correct the object in the mapping",
 }
 
 _EXISTING = re.compile(r"Existing ID:\s*(\d+)")
@@ -175,7 +177,7 @@ def classify(response: httpx.Response) -> RefusedError | None:
         text += f" ({named})"
     if said.fields:
         text += f" about {', '.join(said.fields)}"
-    if advice := _ADVICE.get(error_class):
+    if advice := next((_ADVICE[word] for word in said.codes if word in _ADVICE), None):
         text += f"; {advice}"
     record = record_error(body, fallback=error_class)
     return RefusedError(error_class, text, record, code=code, status=status, retry_after=wait)

@@ -22,7 +22,6 @@ FAMILY = "collections"
 CALL = 200  # records
 # The organisation's own code ran out of what one transaction may use; a smaller one may pass.
 _OVERWORKED = ("System.LimitException", "Apex CPU time limit exceeded")
-_ISOLATED = frozenset({ErrorClass.VALIDATION, ErrorClass.PERMISSION, ErrorClass.GONE})
 
 
 def send(api: Api, target: Target, operations: Sequence[Operation], size: int) -> Iterator[list[Result]]:
@@ -43,7 +42,7 @@ def _chunk(api: Api, target: Target, chunk: Sequence[Operation]) -> Iterator[lis
     try:
         answers = _call(api, target, chunk)
     except CrmError as error:
-        if error.error_class not in _ISOLATED or error.status != 400:
+        if not error.rule.alone or error.status != 400:
             raise
         if len(chunk) == 1:
             api.forget(target.sobject.name)
