@@ -4,7 +4,7 @@ An intent with its payload is committed before the call. When the answer comes, 
 the intent goes, in one transaction. An intent that is still there when outbound starts is settled by looking.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -59,13 +59,13 @@ def pending(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID] | None
         ).fetchall()
 
 
-def in_doubt(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> set[UUID]:
+def in_doubt(conn: Connection, stream: StreamSpec, hub_ids: Collection[UUID]) -> set[UUID]:
     """Those of these records that have an intent without an answer: nothing is decided about them."""
     rows = conn.execute(
-        "select hub_id from sync.intent where connection = %s and entity = %s and hub_id = any(%s)",
-        [stream.connection, stream.entity, list(hub_ids)],
-    ).fetchall()
-    return {row[0] for row in rows}
+        "select hub_id from sync.intent where connection = %s and entity = %s",
+        [stream.connection, stream.entity],
+    ).fetchall()  # nearly always none, or those of one parcel
+    return {row[0] for row in rows}.intersection(hub_ids)
 
 
 def forget(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> None:

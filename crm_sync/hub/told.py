@@ -31,7 +31,8 @@ def tell_mirror(conn: Connection, stream: StreamSpec) -> None:
     conn.execute(
         sql.SQL(
             "with fresh as (insert into {mirror} ({columns}) select {values} from accepted a"
-            " where a.told is not null on conflict (crm_id) do nothing)"
+            " where a.told is not null and not exists (select from {mirror} known where known.crm_id = a.crm_id)"
+            " on conflict (crm_id) do nothing)"
             " update {mirror} m set {assignments} from accepted a where a.told is not null and m.crm_id = a.crm_id"
             " and (a.stamp is null or m.modified_at is null or a.stamp >= m.modified_at)"
         ).format(

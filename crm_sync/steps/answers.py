@@ -1,7 +1,7 @@
 """The CRM's answers to what was sent, recorded record by record: accepted is confirmed, refused is parked.
 
 Many answers in one transaction. What a vendor does not return is read back if one call can do it; of larger writes the
-next inbound sees what the CRM made of them (docs/decisions/0008-read-back.md).
+next inbound sees what the CRM made of them (docs/decisions/0009-read-back.md).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,14 +13,17 @@ from psycopg import Connection
 from crm_sync.connectors.crm import Crm, Operation, Result
 from crm_sync.core.errors import RULES, ErrorClass, RecordState, SyncError
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub import confirm, dirty, intents, mirror, parked
+from crm_sync.hub import confirm, dirty, intents, mirror, parked, watermark
 from crm_sync.hub.confirm import Answer
 from crm_sync.hub.parked import Parked
 from crm_sync.hub.store import Store
 from crm_sync.steps.options import Report
 
-AT_ONCE = 2_000
-"""Answers recorded in one transaction, and records read back after one write (what Salesforce retrieves in a call)."""
+READ_BACK = 2_000
+"""Records that are read back at most after one write (what Salesforce retrieves in a call)."""
+
+AT_ONCE = 10_000
+"""Answers recorded in one transaction at most."""
 
 _CERTAIN = frozenset(c for c, rule in RULES.items() if rule.record is RecordState.PARKED)
 """Refusals that will be the same next time, until somebody changes something: the record is parked."""
@@ -53,7 +56,8 @@ class Answers:
         try:
             for results in answers:
                 gathered += [r for r in results if r.key in by_key]
-                if len(gathered) >= AT_ONCE:
+                told = bool(gathered) and gathered[-1].returned is not None
+                if len(gathered) >= (READ_BACK if told else AT_ONCE):
                     batch, gathered = gathered, []
                     again |= self._record(by_key, batch, incomplete)
         finally:
@@ -70,9 +74,12 @@ class Answers:
         """
         accepted = [r for r in results if r.ok and r.crm_id is not None]
         silent = [r.crm_id for r in accepted if r.returned is None and r.crm_id is not None]
-        look = bool(silent) and len(by_key) <= AT_ONCE
+        look = bool(silent) and len(by_key) <= READ_BACK
         pages = list(self.crm.by_ids(self.stream, silent)) if look else []
         with self.store.transaction() as conn:
+            if silent and not look:
+                # Pages of a reading that began before would pass for changes: they say what was there before.
+                watermark.Job(self.store, self.stream, "inbound").clear()
             for page in pages:
                 mirror.merge(conn, self.stream, page, mark_dirty=False)
             if accepted:

@@ -59,7 +59,7 @@ def plan(
     the reference, which follows when its target is linked.
     """
     ids = {e.hub_id for e in entries if e.hub_id is not None}
-    doubted = intents.in_doubt(store.conn, stream, list(ids)) if ids else set()
+    doubted = intents.in_doubt(store.conn, stream, ids)
     made = Plan(looked_at=ids - doubted, open=doubted)
     linked = {e.hub_id for e in entries if e.hub_id is not None and e.crm_id is not None} - doubted
     fresh = {e.hub_id for e in entries if e.side == "hub" and e.hub_id is not None and e.crm_id is None}

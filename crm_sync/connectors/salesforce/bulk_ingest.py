@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 JOB_ROWS = 50_000
 _JOB_BYTES = 90_000_000  # Salesforce takes 100 MB
 _UPLOADS = 3  # jobs tried for one upload
-_FIRST_WAIT, _LONGEST_WAIT, _GROWTH = 0.05, 10.0, 1.6  # seconds between two questions about a job
+_FIRST_WAIT, _LONGEST_WAIT, _GROWTH = 0.05, 10.0, 1.3  # seconds between two questions about a job
 _FEW = (
     2_000  # locked records that are sent again by Collections; of more than that a run is spared the trouble
 )

@@ -179,7 +179,7 @@ def job_error(text: str) -> RecordError:
     code = parts[0] if re.fullmatch(r"\w+", parts[0]) else "JOB_FAILED"
     missing = re.search(r"Field name not found : (\w+)", text)
     fields = (missing.group(1),) if missing else ()
-    error_class = CODES.get(code.upper(), ErrorClass.PERMANENT)
+    error_class = CODES.get(code.upper(), ErrorClass.TRANSIENT)
     return RecordError(error_class, code, f"the bulk job failed: {text[:200]}", fields)
 
 
