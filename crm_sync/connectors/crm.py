@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from crm_sync.core.errors import RecordError
 from crm_sync.core.spec import Condition, StreamSpec
+from crm_sync.core.window import QUIET
 
 # System columns of every page, beside the vendor's fields.
 CRM_ID = "crm_id"  # the record's id, in its full form (Salesforce: 18 characters)
@@ -182,6 +183,9 @@ class Crm(ABC):
     overlap: timedelta = timedelta(minutes=10)
     """How far behind the watermark reading starts: the longest time after its stamp that a change may become
     visible (a transaction that commits late, an index that lags)."""
+    quiet: timedelta = QUIET
+    """How long the watermark waits behind the vendor's clock while nothing new is seen: an index that stands still
+    must not be outrun. What was modified last is read again as long, and the overlap."""
     deletions_apart: bool = False
     """Whether a windowed `changed` leaves deletions out, so that `deleted` has to be asked for them."""
 

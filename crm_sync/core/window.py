@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 QUIET = timedelta(hours=1)
-"""A change is taken to be visible at the latest so long after its stamp, even if nothing newer was ever seen."""
+"""A change is taken to be visible at the latest so long after its stamp, even if nothing newer was ever seen, unless a
+connector knows better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +56,13 @@ def _later(start: datetime | None, start_date: datetime | None) -> datetime | No
     return max(start, start_date)
 
 
-def next_watermark(*, started: datetime, newest: datetime | None) -> datetime:
+def next_watermark(*, started: datetime, newest: datetime | None, quiet: timedelta = QUIET) -> datetime:
     """Where the watermark stands after everything modified up to the newest record seen was read.
 
     `started` is the vendor's clock when reading began. The watermark follows what was seen, not the clock, so that
-    a CRM whose index lags is not outrun; only after an hour of silence it follows the clock.
+    a CRM whose index lags is not outrun; only after silence for as long as `quiet` it follows the clock.
     """
-    settled = started - QUIET
+    settled = started - quiet
     return settled if newest is None else min(started, max(newest, settled))
 
 

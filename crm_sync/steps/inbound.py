@@ -71,7 +71,7 @@ def inbound(
                 watermark.advance(
                     store,
                     stream,
-                    next_watermark(started=job.started, newest=job.newest),
+                    next_watermark(started=job.started, newest=job.newest, quiet=crm.quiet),
                     full=window.full,
                     deletions=job.started if deletions is not None else None,
                 )

@@ -63,6 +63,7 @@ def test_the_watermark_follows_what_was_seen_and_never_the_clock_alone() -> None
     assert next_watermark(started=NOW, newest=BEFORE) == BEFORE
     assert next_watermark(started=NOW, newest=None) == NOW - QUIET
     assert next_watermark(started=NOW, newest=NOW - 2 * QUIET) == NOW - QUIET
+    assert next_watermark(started=NOW, newest=NOW - 2 * QUIET, quiet=TEN) == NOW - TEN
 
 
 def test_a_stamp_of_the_future_does_not_take_the_watermark_there() -> None:

@@ -36,7 +36,7 @@ def no_overlap(patch: pytest.MonkeyPatch) -> None:
 def watermark_from_now(patch: pytest.MonkeyPatch) -> None:
     """The watermark is the time at which the run began, not what was seen."""
 
-    def next_watermark(*, started: datetime, newest: datetime | None) -> datetime:
+    def next_watermark(*, started: datetime, newest: datetime | None, quiet: timedelta) -> datetime:
         return started
 
     patch.setattr(inbound_step, "next_watermark", next_watermark)

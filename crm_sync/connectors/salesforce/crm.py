@@ -72,7 +72,7 @@ class Thresholds:
     of a REST page (Salesforce gives 200 to 2,000). bulk_page_rows: rows of a page of bulk results.
     """
 
-    bulk_query_above: int = 2_000
+    bulk_query_above: int = 5_000
     bulk_write_above: int = 2_000
     page_size: int = query.PAGE
     bulk_page_rows: int = bulk_query.PAGE_ROWS
@@ -83,6 +83,7 @@ class SalesforceCrm(Crm):
 
     kind = "salesforce"
     overlap = timedelta(minutes=10)  # a stamp is set in the transaction, which may take so long to commit
+    quiet = timedelta(minutes=10)  # queries read the records themselves, there is no index that could stand still
 
     def __init__(
         self,
