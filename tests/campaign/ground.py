@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ from tests.campaign import trail
 KINDS = ("salesforce", "hubspot")
 PROJECT = Path(__file__).parents[2]
 HASTE = 0.05  # what the children's waits are multiplied by
-CHILD_SECONDS = 600.0
+CHILD_SECONDS = 240.0
 
 
 _AUTH = re.compile(r"  grant: access_token.*?\n\n", re.DOTALL)
@@ -128,6 +129,8 @@ class Child:
         try:
             out, _ = self.process.communicate(timeout=CHILD_SECONDS)
         except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGUSR1)  # writes its stack into its log
+            time.sleep(1)
             self.process.kill()
             self.process.communicate()
             raise AssertionError(f"a sync did not end in {CHILD_SECONDS:.0f} s: {self.log()}") from None
