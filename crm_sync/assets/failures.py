@@ -58,6 +58,8 @@ def failure(what: str, error: Exception) -> dg.Failure:
 
 def _may_pass(error: Exception) -> bool:
     """Whether the step may be run again. An unknown outcome too: the outbound step looks before it writes."""
+    if isinstance(error, HeldError) and error.retry_after is not None:
+        return False  # the limiter or the circuit breaker knows when it goes on; the next run will see
     if isinstance(error, CrmError):
         return error.rule.next_run and (error.retry_after or 0.0) <= PATIENCE
     return isinstance(error, (BusyError, LostLeaseError, psycopg.OperationalError))

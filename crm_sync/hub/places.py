@@ -62,5 +62,10 @@ class Places:
                     return int(row[0])
             if time.monotonic() - started > LONGEST:
                 text = f"{self._connection}: all {most} places for {name} have been taken for an hour"
-                raise HeldError(ErrorClass.RATE_LIMIT, f"{text}; the next run goes on.", code="NO_PLACE")
+                raise HeldError(
+                    ErrorClass.RATE_LIMIT,
+                    f"{text}; the next run goes on.",
+                    code="NO_PLACE",
+                    retry_after=LONGEST,
+                )
             self._sleep(LOOK_EVERY * random.uniform(0.5, 1.5))  # noqa: S311 - guards nothing

@@ -4,6 +4,7 @@ The rate is looked at where calls were waiting for their turn: how much work a b
 """
 
 import json
+import logging
 import os
 import ssl
 import subprocess
@@ -22,6 +23,8 @@ import pytest
 from crm_sync.hub.prepare import prepare
 from crm_sync.mapping.load import load
 from crm_sync.simulators.serve import running
+
+log = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).parents[2]
 HUBSPOT = """
@@ -131,7 +134,9 @@ def rate_while_busy(found):
     busy = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(found) if a[2] > 0 and b[2] > 0]
     seconds = sum(span for span, _ in busy)
     assert seconds > 8, "the processes did not make enough work to tell"
-    return sum(calls for _, calls in busy) / seconds
+    rate = sum(calls for _, calls in busy) / seconds
+    log.info("%.1f calls in ten seconds, over %.0f s in which calls waited", 10 * rate, seconds)
+    return rate
 
 
 @contextmanager
