@@ -176,7 +176,8 @@ class Renew(Protocol):
 
 class Crm(ABC):
     """One account of a CRM. Methods raise `CrmError` when a whole request fails; what concerns one record is
-    said in its `Result`. An instance is used by one thread; `close` ends its HTTP connections."""
+    said in its `Result`. An instance is used by one thread, and may use
+    threads of its own within a call; `close` ends its HTTP connections."""
 
     name: str  # of the connection
     kind: str

@@ -84,6 +84,17 @@ def test_what_search_did_not_show_yet_is_seen_by_the_second_look(joined, calm):
     assert crm_id in by_id(read(crm, CONTACT, watermark - crm.overlap))
 
 
+@pytest.mark.parametrize("rows", ["lose", "repeat", "shuffle"])
+def test_searches_with_wrong_rows_lose_nothing(crm, calm, monkeypatch, rows):
+    monkeypatch.setattr(search, "PAGE", 40)
+    whole = by_id(read(crm, CONTACT, LONG_AGO))
+    assert len(whole) > 80
+    fault = {"match": {"path": "/search$"}, "every": 3, "effect": {"rows": rows}}
+    calm.control("faults", [fault])
+    assert by_id(read(crm, CONTACT, LONG_AGO)) == whole
+    assert calm.control("faults")["faults"][0]["hits"] > 0
+
+
 def test_the_overlap_covers_the_lag(joined):
     assert joined(search_lag=600).overlap == timedelta(minutes=15)
     assert joined().overlap >= timedelta(minutes=5)

@@ -120,3 +120,51 @@ def test_a_request_never_uses_an_offset():
     assert made["limit"] == 200
     assert json.loads(json.dumps(made)) == made
     assert "filterGroups" not in body([], STAMP, [])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(st.integers(1, 10**6), st.integers(0, 9), max_size=30),
+    st.integers(1, 6),
+    st.integers(1, 7),
+    st.one_of(st.none(), st.integers(0, 9)),
+)
+def test_walks_with_a_limit_go_on_behind_each_other(stamps, page, limit, start):
+    """Where a walk stands survives as JSON; with nothing changing, every record comes exactly once."""
+    index, found, place = Index(stamps), [], None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "PAGE", page)
+        for _ in range(2 * len(stamps) + 2):
+            some = list(walk(index.fetch, STAMP, window(start, None), place, limit))
+            given_out = ids(some)
+            assert len(given_out) <= limit
+            found += given_out
+            if len(given_out) < limit:
+                break
+            place = search.Place.from_json(json.loads(json.dumps(some[-1][1].as_json())))
+        else:
+            pytest.fail("the walk does not come to an end")
+    assert sorted(found) == sorted(i for i, at in stamps.items() if start is None or at >= start)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(st.integers(1, 10**6), st.integers(0, 9), max_size=30),
+    st.integers(1, 6),
+    st.lists(st.sampled_from(["repeat", "shuffle", "fine"]), max_size=30),
+    st.randoms(use_true_random=False),
+)
+def test_damaged_pages_lose_nothing(stamps, page, damages, dice):
+    index, todo, before = Index(stamps), list(damages), []
+
+    def fetch(filters, sort):
+        found, damage = index.fetch(filters, sort), todo.pop() if todo else "fine"
+        records = [*before, *found.records] if damage == "repeat" else list(found.records)
+        before[:] = found.records
+        if damage == "shuffle":
+            dice.shuffle(records)
+        return search.Found(records, found.more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "PAGE", page)
+        assert set(ids(walk(fetch, STAMP, window(0, None)))) == set(stamps)
