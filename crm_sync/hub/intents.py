@@ -54,7 +54,7 @@ def pending(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID] | None
     with conn.cursor(row_factory=class_row(Intent)) as cursor:
         return cursor.execute(
             "select hub_id, crm_id, kind, sent, hub_values, old_values, reasons from sync.intent"
-            " where connection = %s and entity = %s and (%s::uuid[] is null or hub_id = any(%s)) order by id",
+            " where connection = %s and entity = %s and (%s::uuid[] is null or hub_id = any(%s)) order by created_at",
             [stream.connection, stream.entity, ids, ids],
         ).fetchall()
 

@@ -132,6 +132,33 @@ class TestRefusals:
         assert caught.value.error_class is ErrorClass.PERMANENT
 
 
+class TestSideBySide:
+    def test_locked_records_are_written_in_the_end(self, crm, calm):
+        there = list(write(crm, CONTACT, [person() for _ in range(250)]).values())
+        calm.control("faults", [{"event": "locked", "limit": 10}])
+        results = write(crm, CONTACT, [update(CONTACT, r, {"first_name": "Ann"}) for r in there])
+        assert all(results[r.key].ok for r in there)
+        calls = crm.calls["batch_write"]
+        assert write(crm, CONTACT, [update(CONTACT, there[0], {"first_name": "Bob"})])[there[0].key].ok
+        assert crm.calls["batch_write"] == calls + 1
+
+    def test_one_lost_answer_among_many_leaves_only_its_records_open(self, crm, calm):
+        operations = [person() for _ in range(120)]
+        fault = {"match": {"path": "/batch/upsert"}, "after": 3, "limit": 1, "effect": {"drop": "after"}}
+        calm.control("faults", [fault])
+        known, error = TestLostAnswers.until_trouble(crm.write(CONTACT, operations, Log(), batch_size=10))
+        assert error.error_class is ErrorClass.UNKNOWN_OUTCOME
+        open_ones = {o.key for o in operations} - {r.key for r in known}
+        assert len(open_ones) == 10
+        assert all(r.ok for r in known)
+        found = records(crm.by_hub_ids(CONTACT, [o.key for o in operations]))
+        assert sorted(r[HUB_ID] for r in found) == sorted(o.key for o in operations)
+
+    def test_what_is_too_large_for_one_call_goes_in_several(self, crm, calm):
+        calm.control("faults", [{"match": {"path": "/batch/upsert"}, "limit": 2, "effect": {"status": 413}}])
+        assert all(r.ok and r.created for r in write(crm, CONTACT, [person() for _ in range(40)]).values())
+
+
 class TestLostAnswers:
     def test_a_create_without_an_answer_is_settled_by_its_hub_id(self, crm, calm):
         for drop, there in (("before", 0), ("after", 1)):

@@ -114,12 +114,11 @@ begin raise exception 'sync.change is append-only'; end $$;
 create trigger append_only before update or delete on sync.change for each row execute function sync.append_only();
 
 create table sync.intent (
-    id bigint generated always as identity primary key,
     connection text not null, entity text not null, hub_id uuid not null, crm_id text,
     kind text not null check (kind in ('create', 'update')),
     sent jsonb not null, hub_values jsonb not null, reasons jsonb not null, old_values jsonb not null,
     run_id text, created_at timestamptz not null default clock_timestamp(),
-    unique (connection, entity, hub_id));
+    primary key (connection, entity, hub_id));
 comment on table sync.intent is 'Writes that left, or were about to, and whose answer is not known yet. Committed before the call.';
 
 create table sync.lease (
