@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -211,7 +211,9 @@ class Campaign:
 
     def _books(self, conn: psycopg.Connection) -> readback.Books:
         crm: dict[str, readback.Side] = {}
-        salesforce = SalesforcePerson(self.world.simulators["salesforce"])
+        simulator = self.world.simulators["salesforce"]
+        session = simulator.control("tokens", {})["access_token"]  # the faults have ended the first one
+        salesforce = SalesforcePerson(replace(simulator, info={**simulator.info, "access_token": session}))
         with closing(HubSpotPerson(self.world.simulators["hubspot"])) as hubspot:
             stages = hubspot.stages()
             for stream in self.world.system.streams:
