@@ -5,6 +5,7 @@ gone on with by the next one. The watermark and the end of the vendor's job move
 knows what a change means: that is the hub step's business.
 """
 
+import hashlib
 import logging
 import time
 from collections.abc import Iterable, Mapping
@@ -55,7 +56,7 @@ def inbound(
             full=options.full,
             start_date=options.start_date,
         )
-        resumed = job.begin(window)
+        resumed = job.begin(stream, window)
         for name in ("read", "created", "updated", "deleted"):
             report.add(name, 0)
         request = ReadRequest(stream, Window(window.start, window.end), options.max_records, resumed)
@@ -138,7 +139,7 @@ class _Start:
 
 class _ReadJob:
     """Where the reading of a window stands: the vendor's own words for it, and what the watermark needs. Only a read of
-    the same window may go on with it, whatever its limit."""
+    the same window and the same fields may go on with it, whatever its limit."""
 
     def __init__(self, job: watermark.Job, start: _Start) -> None:
         self._job = job
@@ -148,9 +149,9 @@ class _ReadJob:
         self.newest: datetime | None = None
         """The newest modification time that was read, by the runs before this one as well."""
 
-    def begin(self, window: Reading) -> Mapping[str, Any] | None:
-        """State of an unfinished read of the same window, or None."""
-        self._request = {"start": str(window.start), "end": str(window.end)}
+    def begin(self, stream: StreamSpec, window: Reading) -> Mapping[str, Any] | None:
+        """State of an unfinished read of the same records, or None."""
+        self._request = {"start": str(window.start), "end": str(window.end), "what": _what(stream)}
         state = self._job.load()
         if state is None or state.get("request") != self._request:
             return None
@@ -183,3 +184,15 @@ class _ReadJob:
 
     def clear(self) -> None:
         self._job.clear()
+
+
+def _what(stream: StreamSpec) -> str:
+    """A short name for what is read of a stream: after a change of the mapping it is another one."""
+    read = (
+        stream.object,
+        sorted(stream.vendor_fields),
+        stream.filters,
+        stream.record_type,
+        stream.external_id,
+    )
+    return hashlib.sha256(repr(read).encode()).hexdigest()[:16]

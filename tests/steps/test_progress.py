@@ -1,5 +1,6 @@
 """Reading that stops on the way, by a limit or by the end of the process, goes on where it was."""
 
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -69,6 +70,16 @@ def test_a_run_without_a_limit_finishes_what_others_began(world: World) -> None:
     assert read(world)["read"] == 4
     assert mirrored(world) == 7
     assert watermark(world) is not None
+
+
+def test_a_read_of_other_fields_begins_anew(world: World) -> None:
+    """What was read before the mapping changed lacks the new field."""
+    people(world, 7)
+    read(world, max_records=3)
+    stream = world.system.stream("acme", "contact")
+    without = replace(stream, fields=tuple(spec for spec in stream.fields if spec.name != "stage"))
+    with Store(world.url) as store:
+        assert inbound(store, world.crms["acme"], without, Options()).counts["read"] == 7
 
 
 def test_what_changes_behind_the_reader_is_found_later(world: World) -> None:
