@@ -77,8 +77,8 @@ def _edit(world: World, word: str) -> None:
             "Contact", f"Contact-{i:08}", {"LastName": word, "Phone": "+14155550100"}
         )
     hub = "update hub.contact set {} where id = any(select hub_id from record where i between %s and %s)"
-    world.conn.execute(hub.format(f"first_name = '{word}'"), [CHANGED // 2, CHANGED])  # type: ignore[arg-type]
-    world.conn.execute(hub.format("phone = '+14155550199'"), [1, 5])  # type: ignore[arg-type]
+    world.conn.execute(hub.format(f"first_name = '{word}'"), [CHANGED // 2, CHANGED])
+    world.conn.execute(hub.format("phone = '+14155550199'"), [1, 5])
     for i in range(5):
         new = {"LastName": word, "Email": f"new{word}{i}@example.com"}
         world.accounts["acme"].person_create("Contact", new)
