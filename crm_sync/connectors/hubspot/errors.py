@@ -47,6 +47,7 @@ _BY_CODE = {
     "OBJECT_ALREADY_EXISTS": ErrorClass.VALIDATION,
     # the record itself
     "OBJECT_NOT_FOUND": ErrorClass.GONE,
+    "LOCKED": ErrorClass.CONCURRENCY,
     "INTERNAL_ERROR": ErrorClass.TRANSIENT,
 }
 
