@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from psycopg import Connection, sql
-from psycopg.rows import class_row
+from psycopg.rows import args_row
 
 from crm_sync.core.decide import Difference
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
@@ -25,21 +25,25 @@ from crm_sync.hub.sql import (
 
 
 def _row(spec: FieldSpec) -> sql.Composed:
-    """One line of the view's VALUES: the four values of a field as text, and what changed."""
+    """One branch of the view: the four values of a field as text, and what changed, if anything differs."""
     now = hub_now(spec)
     then = ident("b", f"{spec.name}_hub")
     crm, crm_then = ident("m", spec.name), ident("b", f"{spec.name}_crm")
-    return sql.SQL("({}, {}, {}, {}, {}, {} is distinct from {}, {} is distinct from {}, {})").format(
+    return sql.SQL(
+        "select {}::text as field, {} as hub_now, {} as hub_then, {} as crm_now, {} as crm_then,"
+        " {now} is distinct from {then} as hub_changed, {crm} is distinct from {crm_then} as crm_changed, {agreed} as agreed"
+        " where {now} is distinct from {then} or {crm} is distinct from {crm_then} or not {agreed}"
+    ).format(
         sql.Literal(spec.name),
         to_text(spec, now),
         to_text(spec, then),
         crm,
         crm_then,
-        now,
-        then,
-        crm,
-        crm_then,
-        ident("b", f"{spec.name}_agreed"),
+        now=now,
+        then=then,
+        crm=crm,
+        crm_then=crm_then,
+        agreed=ident("b", f"{spec.name}_agreed"),
     )
 
 
@@ -49,22 +53,20 @@ def create_view(stream: StreamSpec) -> sql.Composed:
         "create or replace view {view} as\n"
         "select b.hub_id, b.crm_id, h.xmin::text as hub_version, m.modified_at as crm_at, d.*\n"
         "from {base} b join {hub} h on h.id = b.hub_id join {mirror} m on m.crm_id = b.crm_id and not m.deleted\n"
-        "cross join lateral (values\n{rows}\n"
-        ") as d (field, hub_now, hub_then, crm_now, crm_then, hub_changed, crm_changed, agreed)\n"
-        "where d.hub_changed or d.crm_changed or not d.agreed"
+        "cross join lateral (\n{rows}\n) as d"
     ).format(
         view=differences_view(stream),
         base=base_table(stream),
         hub=hub_table(stream.entity),
         mirror=mirror_table(stream),
-        rows=sql.SQL(",\n").join(_row(spec) for spec in stream.fields),
+        rows=sql.SQL("\nunion all ").join(_row(spec) for spec in stream.fields),
     )
 
 
 def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[Difference]:
     """Differences of these records, ordered by record; references translated through the links.
 
-    A reference whose target is not linked on this connection has no translation: it waits.
+    A reference whose target is not linked on this connection, or is gone from the hub, has no translation: it waits.
     """
     references = [
         spec for spec in stream.fields if spec.type is FieldType.REFERENCE and spec.entity is not None
@@ -92,7 +94,7 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
         entity=sql.Literal(stream.entity),
         connection=sql.Literal(stream.connection),
     )
-    with conn.cursor(row_factory=class_row(Difference)) as cursor:
+    with conn.cursor(row_factory=args_row(Difference)) as cursor:
         return cursor.execute(query, {"ids": list(hub_ids)}).fetchall()
 
 
@@ -112,10 +114,13 @@ def _translated(
     if not references:
         return sql.SQL("null::text")
     cases = sql.SQL(" ").join(
-        sql.SQL("when {field} then (select {value} from {base} l where l.{key} = d.{column})").format(
+        sql.SQL(
+            "when {field} then (select {value} from {base} l join {hub} t on t.id = l.hub_id where l.{key} = d.{column})"
+        ).format(
             field=sql.Literal(spec.name),
             value=sql.SQL("l." + value),
             base=base_of(stream, spec.entity or ""),
+            hub=hub_table(spec.entity or ""),
             key=sql.SQL(key),
             column=sql.SQL(column),
         )

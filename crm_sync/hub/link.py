@@ -62,10 +62,13 @@ def _by_external_id(conn: Connection, stream: StreamSpec) -> None:
     is_id = "'^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'"
     conn.execute(
         sql.SQL(
-            "update unlinked u set found = h.id from {hub} h"
-            " where h.id = case when u.hub_id ~* {is_id} then u.hub_id::uuid end"
-            " and not exists (select from {base} b where b.hub_id = h.id)"
-            " and not exists (select from unlinked o where lower(o.hub_id) = lower(u.hub_id) and o.crm_id < u.crm_id)"
+            "with given as materialized (select n, lower(hub_id)::uuid as id from unlinked"
+            " where case when hub_id ~* {is_id} then true else false end),"
+            " free as (select distinct on (g.id) g.n, g.id from given g"
+            " cross join lateral (select h.id from {hub} h where h.id = g.id offset 0) h"
+            " left join lateral (select b.hub_id from {base} b where b.hub_id = g.id offset 0) b on true"
+            " where b.hub_id is null order by g.id, g.n)"
+            " update unlinked u set found = f.id from free f where f.n = u.n"
         ).format(hub=hub_table(stream.entity), base=base_table(stream), is_id=sql.SQL(is_id))
     )
 
@@ -80,18 +83,21 @@ def _by_rule(conn: Connection, stream: StreamSpec, rule: Sequence[FieldSpec]) ->
     matched = sql.SQL(" and ").join(
         sql.SQL("{} = {}").format(key, ident("k", f"key{i}")) for i, key in enumerate(keys)
     )
-    # `offset 0` keeps the planner from reading the hub as a whole: each record is looked up by its key.
+    # The fences (`offset 0`, `materialized`) keep the planner, which knows nothing of the temporary table, from
+    # reading the hub as a whole for each record: records are looked up by their key, and little is left to join.
     conn.execute(
         sql.SQL(
-            "with pairs as (select k.crm_id, h.id from (select u.crm_id, {mine} from unlinked u"
-            " where u.found is null and u.candidates = 0 offset 0) k"
-            " cross join lateral (select h.id from {hub} h where {matched}"
-            " and not exists (select from {base} b where b.hub_id = h.id) offset 0) h"
-            " where not exists (select from unlinked o where o.found = h.id)),"
-            " counted as (select crm_id, id, count(*) over (partition by crm_id) as hubs,"
-            " row_number() over (partition by id order by crm_id) as place from pairs)"
+            "with wanted as materialized (select u.n, {mine} from unlinked u"
+            " where u.found is null and u.candidates = 0),"
+            " keyed as materialized (select k.n, h.id from wanted k"
+            " cross join lateral (select h.id from {hub} h where {matched} offset 0) h),"
+            " pairs as (select k.n, k.id from keyed k"
+            " left join lateral (select b.hub_id from {base} b where b.hub_id = k.id offset 0) b on true"
+            " where b.hub_id is null and k.id not in (select found from unlinked where found is not null)),"
+            " counted as (select n, id, count(*) over (partition by n) as hubs,"
+            " row_number() over (partition by id order by n) as place from pairs)"
             " update unlinked u set found = case when c.hubs = 1 then c.id end, candidates = c.hubs"
-            " from counted c where c.crm_id = u.crm_id and (c.hubs > 1 or c.place = 1)"
+            " from counted c where c.n = u.n and (c.hubs > 1 or c.place = 1)"
         ).format(
             mine=sql.SQL(", ").join(mine),
             hub=hub_table(stream.entity),
@@ -163,7 +169,8 @@ def _link_found(conn: Connection, stream: StreamSpec, run_id: str | None) -> int
     rows = conn.execute(
         sql.SQL(
             "with linked as (insert into {base} (hub_id, crm_id, linked_by, {names})"
-            " select u.found, u.crm_id, 'match', {values} from unlinked u join {hub} h on h.id = u.found"
+            " select u.found, u.crm_id, 'match', {values} from unlinked u"
+            " cross join lateral (select * from {hub} h where h.id = u.found offset 0) h where u.found is not null"
             " order by u.found on conflict do nothing returning hub_id, crm_id),"
             " noted as (insert into sync.change (run_id, connection, entity, hub_id, crm_id, side, kind, reason)"
             " select %s, {connection}, {entity}, hub_id, crm_id, 'hub', 'link', 'matched' from linked)"

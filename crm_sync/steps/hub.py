@@ -75,8 +75,6 @@ class _Chunk:
     def run(self, entries: Sequence[Entry]) -> None:
         work = self.work
         work.report.add("records", len({(e.hub_id, e.crm_id) for e in entries}))
-        # A chunk is small against the tables: its records are looked up one by one, whatever is known of the tables.
-        self.conn.execute("set local enable_seqscan = off; set local enable_mergejoin = off")
         linker = Linker(work)
         unlinked = {e.crm_id for e in entries if e.hub_id is None and e.crm_id is not None}
         if unlinked:
