@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from uuid import UUID
 
 from psycopg import Connection
@@ -61,12 +60,10 @@ def plan(
     ids = {e.hub_id for e in entries if e.hub_id is not None}
     doubted = intents.in_doubt(store.conn, stream, ids)
     made = Plan(looked_at=ids - doubted, open=doubted)
-    linked = {e.hub_id for e in entries if e.hub_id is not None and e.crm_id is not None} - doubted
-    fresh = {e.hub_id for e in entries if e.side == "hub" and e.hub_id is not None and e.crm_id is None}
-    fresh -= doubted
+    linked, fresh = _apart(entries, doubted)
     info: Mapping[str, Described] = crm.describe(stream.object).fields if linked or fresh else {}
     update, create = Checker(stream, "update", info), Checker(stream, "create", info)
-    parents = fresh if wait_for_parents else set()
+    parents = set(fresh) if wait_for_parents else set()
     for some in _slices(linked):
         _admit(made, _updates(store.conn, stream, some, options, made), update, limit)
     for some in _slices(fresh):
@@ -79,10 +76,23 @@ def settle(conn: Connection, stream: StreamSpec, entries: Sequence[Entry], made:
     dirty.settle(conn, stream, [e for e in entries if e.hub_id is not None and e.hub_id not in made.open])
 
 
-def _slices(hub_ids: set[UUID]) -> Iterator[list[UUID]]:
-    rest = iter(hub_ids)
-    while some := list(islice(rest, SLICE)):
-        yield some
+def _apart(entries: Sequence[Entry], doubted: set[UUID]) -> tuple[list[UUID], list[UUID]]:
+    """The records that the CRM has and those that it does not have yet, each once, in the queue's order."""
+    linked: dict[UUID, None] = {}
+    fresh: dict[UUID, None] = {}
+    for e in entries:
+        if e.hub_id is None or e.hub_id in doubted:
+            continue
+        if e.crm_id is not None:
+            linked[e.hub_id] = None
+        elif e.side == "hub":
+            fresh[e.hub_id] = None
+    return list(linked), list(fresh)
+
+
+def _slices(hub_ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+    for start in range(0, len(hub_ids), SLICE):
+        yield hub_ids[start : start + SLICE]
 
 
 def _admit(made: Plan, candidates: Iterator[Intent], checker: Checker, limit: int | None) -> None:
