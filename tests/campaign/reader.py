@@ -1,6 +1,6 @@
 """A process of the limits campaign: reads streams again and again until the time is up, or no call may be made.
 
-    python -m tests.campaign.reader UNTIL STREAM...      (UNTIL: on the monotonic clock, which processes share)
+    python -m tests.campaign.reader SECONDS STREAM...
 
 Each stream has a thread and a database connection of its own; settings come from the environment. The first line on
 standard output says that it has begun, the last, as JSON, how often each stream was read and what went wrong.
@@ -24,11 +24,13 @@ from crm_sync.steps.options import Options
 
 
 def main() -> None:
-    until, names = float(sys.argv[1]), sys.argv[2:]
+    names = sys.argv[2:]
     settings = Settings.from_env(os.environ)
     system = load(settings.connections)
     read: Counter[str] = Counter()
     wrong: list[str] = []
+
+    until = time.monotonic() + float(sys.argv[1])
 
     def again_and_again(name: str) -> None:
         connection, entity = name.split("/")

@@ -57,6 +57,7 @@ entities:
 """
 ENTITIES = ("contact", "person", "company", "deal")
 BURST = 110
+SECONDS = 40
 
 
 @pytest.fixture
@@ -81,14 +82,14 @@ def account(tmp_path, fresh_database_url, monkeypatch):
         prepare(fresh_database_url, load(folder))
 
         @contextmanager
-        def four(until):
+        def four(seconds):
             started = [
                 subprocess.Popen(
                     [
                         sys.executable,
                         "-m",
                         "tests.campaign.reader",
-                        str(until),
+                        str(seconds),
                         *(f"{n}/{e}" for n in simulators),
                     ],
                     cwd=PROJECT,
@@ -113,10 +114,11 @@ def account(tmp_path, fresh_database_url, monkeypatch):
     return connect
 
 
-def samples(simulator, url, until):
-    """(moment, calls but searches so far, seconds that turns are booked ahead) until the time is up."""
+def samples(simulator, url):
+    """(moment, calls but searches so far, seconds that turns are booked ahead) for a while."""
     found = []
     with psycopg.connect(url, autocommit=True) as conn:
+        until = time.monotonic() + SECONDS
         while (now := time.monotonic()) < until:
             counts = simulator.control("stats")
             row = conn.execute(
@@ -179,9 +181,8 @@ def complaints(reports):
 def test_four_processes_keep_the_limits_of_one_account_and_use_them(account, fresh_database_url):
     with running("hubspot", records=3000) as hubspot, running("salesforce", records=600) as salesforce:
         hubspot.control("settings", {"burst_private": BURST})
-        until = time.monotonic() + 45
-        with account(hubspot=hubspot, salesforce=salesforce)(until) as reports:
-            found = samples(hubspot, fresh_database_url, until)
+        with account(hubspot=hubspot, salesforce=salesforce)(SECONDS) as reports:
+            found = samples(hubspot, fresh_database_url)
             told = reports()
         assert complaints(told) == []
         assert all(sum(report["read"].values()) > 1 for report in told)
@@ -194,9 +195,8 @@ def test_four_processes_keep_the_limits_of_one_account_and_use_them(account, fre
 def test_somebody_else_who_uses_half_of_the_account_is_left_his_half(account, fresh_database_url):
     with running("hubspot", records=3000) as hubspot:
         hubspot.control("settings", {"burst_private": BURST})
-        until = time.monotonic() + 50
-        with somebody_else(hubspot, BURST / 20) as theirs, account(hubspot=hubspot)(until) as reports:
-            found = samples(hubspot, fresh_database_url, until)
+        with somebody_else(hubspot, BURST / 20) as theirs, account(hubspot=hubspot)(SECONDS) as reports:
+            found = samples(hubspot, fresh_database_url)
             told = reports()
         assert complaints(told) == []
         assert theirs[1] == 0
@@ -208,7 +208,7 @@ def test_somebody_else_who_uses_half_of_the_account_is_left_his_half(account, fr
 def test_four_processes_stop_together_when_the_days_share_is_used_up(account, fresh_database_url):
     with running("salesforce", records=600) as salesforce:
         salesforce.control("settings", {"daily_api_requests": 400})
-        with account(salesforce=salesforce)(time.monotonic() + 300) as reports:
+        with account(salesforce=salesforce)(300) as reports:
             told = reports()
         counts = salesforce.control("stats")
     texts = complaints(told)
