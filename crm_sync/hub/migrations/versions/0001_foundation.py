@@ -244,8 +244,7 @@ end $$;
 
 -- Take k calls off the day, several only while the end is far. held: null if they may be made; 'day' if only `keep` of what the vendor allows is left, 'own'
 -- if `own` calls have been made in this UTC day. What was heard more than 15 minutes ago is tried out by one call.
-create function sync.take_day(c text, keep float8, own int, k int, out held text, out allowed int, out left_over int)
-    language plpgsql as $$
+create function sync.take_day(c text, keep float8, own int, k int, out held text, out allowed int, out left_over int) language plpgsql as $$
 declare r sync.budget; today date := (clock_timestamp() at time zone 'UTC')::date;
 begin
     select * into r from sync.budget where connection = c and name = 'daily' for no key update;
@@ -253,13 +252,11 @@ begin
         insert into sync.budget (connection, name) values (c, 'daily') on conflict do nothing;
         select * into r from sync.budget where connection = c and name = 'daily' for no key update;
     end if;
-    allowed := r.allowed; left_over := r.left_over;
-    if r.day is distinct from today then r.used := 0; end if;
+    allowed := r.allowed; left_over := r.left_over; r.used := case when r.day = today then r.used else 0 end;
     held := case when r.used + k > own then 'own'
                  when r.left_over - case when k > 1 then 8 * k else 1 end < keep * r.allowed and r.heard_at > clock_timestamp() - interval '15 minutes' then 'day' end;
     if held is null then
-        update sync.budget set used = r.used + k, day = today,
-            left_over = case when r.left_over < k then 0 else r.left_over - k end,
+        update sync.budget set used = r.used + k, day = today, left_over = case when r.left_over < k then 0 else r.left_over - k end,
             heard_at = case when r.left_over - k < keep * r.allowed then clock_timestamp() else heard_at end
             where connection = c and name = 'daily';
     end if;
@@ -267,8 +264,7 @@ end $$;
 
 -- Note what an answer told of a window whose request left `age` seconds ago. What was used then and is not ours, others
 -- used. Where less is left than ought to be, so many turns are left out, once a second.
-create function sync.hear_calls(c text, b text, told int, rest int, seconds float8, age float8) returns void
-    language plpgsql as $$
+create function sync.hear_calls(c text, b text, told int, rest int, seconds float8, age float8) returns void language plpgsql as $$
 declare r sync.budget; t float8; ours float8 := 0; theirs float8; short boolean;
 begin
     select * into r from sync.budget where connection = c and name = b for no key update;
@@ -277,7 +273,8 @@ begin
     for i in greatest(floor(t - 4 * seconds)::bigint, r.tick - 127) .. least(floor(t)::bigint, r.tick) loop
         ours := ours + r.counts[1 + i % 128] * (least(i + 1, t) - greatest(i, t - 4 * seconds));
     end loop;
-    theirs := greatest(told - rest - ours - 2, 0);
+    theirs := told - rest - ours;
+    if theirs < told * 0.05 then theirs := greatest(theirs - told * 0.02, 0); end if;  -- rather a call under way than theirs
     short := rest < told * 0.015 and r.pause_until < clock_timestamp() - interval '1 second';
     update sync.budget set allowed = told, left_over = rest, heard_at = clock_timestamp(),
         others = case when theirs > others then (theirs + others) / 2 else others * 0.9 + theirs * 0.1 end,
