@@ -16,7 +16,7 @@ from crm_sync.hub.sql import base_of, hub_table, ident, mirror_table
 # New records get ids in the order of time (UUID version 7), numbered within a chunk: rows that are written together
 # then lie together in every index, which costs a third of the random order.
 _NEW_ID = (
-    "(lpad(to_hex(((extract(epoch from statement_timestamp()) * 1000)::bigint + n / 4096) * 65536 + 28672 + n % 4096), 16, '0')"
+    "(lpad(to_hex(((extract(epoch from now()) * 1000)::bigint + n / 4096) * 65536 + 28672 + n % 4096), 16, '0')"
     " || substr(gen_random_uuid()::text, 20))::uuid"
 )
 
