@@ -84,7 +84,12 @@ class Shape:
         return row
 
     def page(self, records: Iterable[Mapping[str, Any]], associated: Associated) -> BatchPage:
-        return page([self.row(record, associated) for record in records], self.columns)
+        """One answer's records. A known property without a value comes as null; one that an answer does not mention
+        was archived or hidden since it was described: it is absent from the page, not blank."""
+        kept = list(records)
+        absent = {n for record in kept for n in self.fields if n not in (record.get("properties") or {})}
+        columns = [name for name in self.columns if name not in absent]
+        return page([self.row(record, associated) for record in kept], columns)
 
     def merged(
         self, records: Iterable[Mapping[str, Any]], among: Container[str | None] | None = None
