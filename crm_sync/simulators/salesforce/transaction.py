@@ -67,8 +67,12 @@ class Transaction:
         return row
 
     def change(self, table: Table, row: Row, values: Mapping[str, Any], kind: str = "UPDATE") -> None:
-        """New values for a record (``Rows.take``). It is stamped even if none differs, as at Salesforce."""
+        """New values for a record (``Rows.take``). It is stamped even if none differs, as at Salesforce.
+
+        A record's stamp never goes back: who wrote it before held its lock until then.
+        """
         position = table.object.position
+        stamp = max(self.stamp, row[position["SystemModstamp"]])
         before = list(row)
         differing = {
             name: (row[position[name]], value)
@@ -80,9 +84,9 @@ class Transaction:
             table.unindex(key, row)
         for name, (_, value) in differing.items():
             row[position[name]] = value
-        row[position["LastModifiedDate"]] = self.stamp
+        row[position["LastModifiedDate"]] = stamp
         row[position["LastModifiedById"]] = self.actor.user_id
-        row[position["SystemModstamp"]] = self.stamp
+        row[position["SystemModstamp"]] = stamp
         for key in touched_keys:
             table.index(key, row)
         table.rows.stamped(row)
