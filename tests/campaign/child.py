@@ -128,8 +128,12 @@ def sync(
     with Store(told["url"], run_id=told.get("run_id")) as store:
         for entity in system.entities:
             streams = system.of_entity(entity)
+            read = []
             for stream in streams:
+                failed = sum(said["failures"].values())
                 step(partial(inbound, store, crms[stream.connection], stream, options))
+                if sum(said["failures"].values()) == failed:
+                    read.append(stream)
                 if options.full:
                     with store.transaction() as conn:
                         dirty.mark_all(conn, stream)
@@ -137,7 +141,7 @@ def sync(
                 writes += step(partial(hub, store, stream, options))
             for stream in streams:
                 step(partial(conflicts, store, stream))
-            for stream in streams:
+            for stream in read:  # in Dagster too nothing is sent where reading failed
                 writes += step(partial(outbound, store, crms[stream.connection], stream, options))
     return writes
 
