@@ -160,6 +160,13 @@ class StreamSpec:
                 found.setdefault(name, VendorField(name, FieldType.STRING))
         return found
 
+    def read_from(self, name: str) -> tuple[str, ...]:
+        """The vendor fields from which the field called `name` is read; none for an association."""
+        vendor = self.field(name).vendor
+        if vendor.association is not None:
+            return ()
+        return (vendor.name,) if vendor.template is None else tuple(template_fields(vendor.template))
+
     def field(self, name: str) -> FieldSpec:
         """The field called `name`; KeyError if the stream does not map it."""
         for spec in self.fields:

@@ -114,7 +114,7 @@ class Health:
 
 
 def health(conn: Connection[Any], connection: str) -> Health:
-    """How a connection is: by its breaker; if that is closed, by its budgets; else by what is parked."""
+    """How a connection is: by its breaker; if that is closed, by its budgets; else by what is frozen or parked."""
     with conn.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
             "select state, since, reason, error_class, probe_at from sync.health where connection = %s and"
@@ -133,6 +133,16 @@ def health(conn: Connection[Any], connection: str) -> Health:
         if row is not None:
             told = RULES[ErrorClass.RATE_LIMIT]
             return Health(connection, told.connection, row["heard_at"], told.advice, None)
+        row = cursor.execute(
+            "select string_agg(entity || '.' || field, ', ' order by entity, field) as names, min(frozen_at) as since"
+            " from sync.frozen where connection = %s",
+            [connection],
+        ).fetchone()
+        if row is not None and row["names"]:
+            text = (
+                f"Frozen, because they cannot be read: {row['names']}. {RULES[ErrorClass.PERMISSION].advice}"
+            )
+            return Health(connection, RULES[ErrorClass.PERMISSION].connection, row["since"], text, None)
         parts = [c for c, rule in RULES.items() if rule.connection is ConnectionState.DEGRADED]
         row = cursor.execute(
             "select count(distinct (entity, side, record_id)) as records, min(first_at) as since, min(reason) as reason,"

@@ -48,13 +48,17 @@ def _row(spec: FieldSpec) -> sql.Composed:
 
 
 def create_view(stream: StreamSpec) -> sql.Composed:
-    """DDL of `<connection>.<entity>_differences`."""
+    """DDL of `<connection>.<entity>_differences`. Frozen fields are left out: see frozen.py."""
     return sql.SQL(
         "create or replace view {view} as\n"
         "select b.hub_id, b.crm_id, h.xmin::text as hub_version, m.modified_at as crm_at, d.*\n"
         "from {base} b join {hub} h on h.id = b.hub_id join {mirror} m on m.crm_id = b.crm_id and not m.deleted\n"
-        "cross join lateral (\n{rows}\n) as d"
+        "cross join lateral (\n{rows}\n) as d\n"
+        "where d.field <> all (array(select f.field from sync.frozen f"
+        " where f.connection = {connection} and f.entity = {entity}))"
     ).format(
+        connection=sql.Literal(stream.connection),
+        entity=sql.Literal(stream.entity),
         view=differences_view(stream),
         base=base_table(stream),
         hub=hub_table(stream.entity),

@@ -6,7 +6,7 @@ changes nothing, so pages may come twice and in any order.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from psycopg import Connection, sql
@@ -19,13 +19,15 @@ from crm_sync.hub.sql import canonical_crm, ident, mirror_table, render
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """Counts of one merged page; `newest` is the latest modification time in it (UTC), None if it was empty."""
+    """Counts of one merged page; `newest` is the latest modification time in it (UTC), None if it was empty. absent:
+    our fields that it did not have, though it had others."""
 
     read: int = 0
     created: int = 0
     updated: int = 0
     deleted: int = 0
     newest: datetime | None = None
+    absent: frozenset[str] = frozenset()
 
 
 def merge(conn: Connection, stream: StreamSpec, page: Page, *, mark_dirty: bool = True) -> Merged:
@@ -74,7 +76,9 @@ def merge(conn: Connection, stream: StreamSpec, page: Page, *, mark_dirty: bool 
                 mark=sql.SQL("true" if mark_dirty else "false"),
             )
         ).fetchone()
-    return Merged(*row) if row is not None else Merged()
+    told = {spec.name for spec, _ in fields}
+    absent = {spec.name for spec in stream.fields} - told if told else set()
+    return replace(Merged(*row) if row is not None else Merged(), absent=frozenset(absent))
 
 
 @contextmanager

@@ -9,13 +9,14 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crm_sync.connectors.crm import Crm, Page, ReadRequest, Window
 from crm_sync.core.spec import StreamSpec
 from crm_sync.core.window import Reading, next_watermark, reading
-from crm_sync.hub import history, mirror, parked, watermark
+from crm_sync.hub import frozen, history, mirror, parked, watermark
 from crm_sync.hub.store import Store
 from crm_sync.steps.options import Options, Report, calls_since
 
@@ -56,11 +57,13 @@ def inbound(
             full=options.full,
             start_date=options.start_date,
         )
+        lost = frozen.fields(store.conn, stream)
+        window, back = _with_lost(window, lost, crm, stream)
         resumed = job.begin(stream, window)
         for name in ("read", "created", "updated", "deleted"):
             report.add(name, 0)
         request = ReadRequest(stream, Window(window.start, window.end), options.max_records, resumed)
-        _read(store, stream, crm.changed(request, job), report, job)
+        absent = _read(store, stream, crm.changed(request, job), report, job, since=window.start)
         truncated = options.max_records is not None and report.counts["read"] >= options.max_records
         deletions = None if truncated else _deletions(store, crm, stream, window, job.started)
         if deletions is not None:
@@ -76,10 +79,14 @@ def inbound(
                     full=window.full,
                     deletions=job.started if deletions is not None else None,
                 )
+            if back and resumed is None and not truncated:
+                frozen.thaw(conn, stream, lost.keys() - absent)
             if truncated:
                 report.notes.append("stopped at max_records; the next run goes on there")
             else:
                 job.clear()
+        if still := sorted(frozen.fields(store.conn, stream)):
+            report.notes.append(f"frozen, because they cannot be read: {', '.join(still)}")
         report.calls = calls_since(before, crm.calls)
         progress.processed = report.counts["read"]
         progress.created = report.counts["created"]
@@ -90,19 +97,46 @@ def inbound(
 
 
 def _read(
-    store: Store, stream: StreamSpec, pages: Iterable[Page], report: Report, job: "_ReadJob | None" = None
-) -> None:
-    """Merge the pages, each together with how far reading has come behind it."""
+    store: Store,
+    stream: StreamSpec,
+    pages: Iterable[Page],
+    report: Report,
+    job: "_ReadJob | None" = None,
+    *,
+    since: datetime | None = None,
+) -> set[str]:
+    """Merge the pages, each together with how far reading has come behind it. Returns our fields that were absent from
+    any page of values; they are frozen as of `since`."""
+    absent: set[str] = set()
     for page in pages:
         with store.transaction() as conn:
             merged = mirror.merge(conn, stream, page)
+            frozen.freeze(conn, stream, merged.absent, since)
             if job is not None:
                 job.merged(page.progress, merged.newest)
         report.add("read", merged.read)
         report.add("created", merged.created)
         report.add("updated", merged.updated)
         report.add("deleted", merged.deleted)
+        absent |= merged.absent
         log.debug("%s inbound page: %s", stream.name, merged)
+    return absent
+
+
+def _with_lost(
+    window: Reading, lost: Mapping[str, datetime | None], crm: Crm, stream: StreamSpec
+) -> tuple[Reading, bool]:
+    """The window with all that was modified since frozen fields were lost, and True, if they can be read again; else
+    the window as it is, and False."""
+    if not lost or not window.moves:
+        return window, False
+    shown = crm.describe(stream.object).fields
+    names = [name for field in lost for name in stream.read_from(field)]
+    if not all(name in shown for name in names):
+        return window, False
+    since = [window.start, *lost.values()]
+    start = None if None in since else min(moment for moment in since if moment is not None)
+    return replace(window, start=start, full=start is None), True
 
 
 def _deletions(store: Store, crm: Crm, stream: StreamSpec, window: Reading, now: datetime) -> Window | None:

@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from pathlib import Path
+from urllib.error import HTTPError
 from uuid import UUID
 
 import psycopg
@@ -190,9 +192,15 @@ class Campaign:
             in_salesforce(self.world, [edit])
         else:
             properties = {FIELDS[of][1]: value}
-            in_hubspot(
-                self.world, [{"object": "contacts", "id": name.partition(" ")[2], "properties": properties}]
-            )
+            try:
+                in_hubspot(
+                    self.world,
+                    [{"object": "contacts", "id": name.partition(" ")[2], "properties": properties}],
+                )
+            except HTTPError as error:  # the property is archived just now: nobody can write it
+                if error.code != HTTPStatus.BAD_REQUEST:
+                    raise
+                return
         self.ledger.append(Written(side, hub_id, of, value, len(self.ledger)))
 
     # The end -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,92 @@
+"""A field that a CRM does not show for a while is frozen; nobody's value in it is lost or blanked."""
+
+import pytest
+
+from crm_sync.hub import breaker
+from tests.steps.world import World
+
+
+@pytest.fixture
+def world(fresh_database_url):
+    world = World(fresh_database_url)
+    world.accounts["acme"].person_create(
+        "Contact", {"FirstName": "Ann", "LastName": "Lee", "Email": "ann@example.com", "Stage": "New"}
+    )
+    world.sync()
+    world.wait(minutes=20)
+    yield world
+    world.close()
+
+
+def hide(world, *names):
+    world.accounts["acme"].habits.hidden = frozenset(names)
+    world.wait(minutes=20)
+
+
+def contact(world):
+    (row,) = world.hub("contact")
+    return row
+
+
+def theirs(world):
+    (row,) = world.accounts["acme"].rows("Contact")
+    return row.values
+
+
+def test_what_both_sides_write_meanwhile_meets_when_the_field_is_back(world):
+    hide(world, "FirstName")
+    world.accounts["acme"].person_edit(
+        "Contact", "Contact-00000001", {"FirstName": "Anna", "LastName": "Leigh"}
+    )
+    world.conn.execute("update hub.contact set first_name = 'Annie', opted_out = true")
+    reports = world.sync()
+    assert reports["inbound contact"].notes == ["frozen, because they cannot be read: first_name"]
+    assert (
+        "Frozen, because they cannot be read: contact.first_name" in breaker.health(world.conn, "acme").reason
+    )
+    assert (contact(world)["first_name"], contact(world)["last_name"]) == ("Annie", "Leigh")
+    row = theirs(world)
+    assert (row["FirstName"], row["OptedOut"]) == (
+        "Anna",
+        "true",
+    )  # nothing is sent over what nobody could see
+    hide(world)
+    world.sync()
+    world.wait(minutes=20)
+    world.sync()
+    assert contact(world)["first_name"] == theirs(world)["FirstName"]
+    replaced = world.one("select count(*) from sync.change where field = 'first_name' and kind = 'update'")
+    assert replaced == 1
+    assert world.one("select count(*) from sync.frozen") == 0
+
+
+def test_only_what_was_modified_meanwhile_is_read_again(world):
+    for number in range(5):
+        world.accounts["acme"].person_create("Contact", {"LastName": f"Old {number}", "Stage": "New"})
+    world.sync()
+    world.wait(hours=3)
+    world.sync()
+    hide(world, "FirstName")
+    world.sync()
+    world.accounts["acme"].person_edit("Contact", "Contact-00000001", {"FirstName": "Anna"})
+    world.wait(days=2)
+    world.sync()
+    hide(world)
+    reports = world.sync()
+    assert reports["inbound contact"].counts["read"] < 6
+    assert contact_named(world, "Lee")["first_name"] == "Anna"
+
+
+def contact_named(world, last_name):
+    return next(row for row in world.hub("contact") if row["last_name"] == last_name)
+
+
+def test_a_record_that_came_without_the_field_gets_it_later(world):
+    hide(world, "FirstName")
+    world.accounts["acme"].person_create("Contact", {"FirstName": "Bo", "LastName": "New", "Stage": "New"})
+    world.wait(minutes=20)
+    world.sync()
+    assert contact_named(world, "New")["first_name"] is None
+    hide(world)
+    world.sync()
+    assert contact_named(world, "New")["first_name"] == "Bo"
