@@ -76,9 +76,11 @@ def merge(conn: Connection, stream: StreamSpec, page: Page, *, mark_dirty: bool 
                 mark=sql.SQL("true" if mark_dirty else "false"),
             )
         ).fetchone()
+    merged = Merged(*row) if row is not None else Merged()
     told = {spec.name for spec, _ in fields}
-    absent = {spec.name for spec in stream.fields} - told if told else set()
-    return replace(Merged(*row) if row is not None else Merged(), absent=frozenset(absent))
+    if not merged.read or not told:  # nothing, or deletions only
+        return merged
+    return replace(merged, absent=frozenset(spec.name for spec in stream.fields if spec.name not in told))
 
 
 @contextmanager
