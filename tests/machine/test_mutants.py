@@ -1,5 +1,7 @@
 """The machine finds the faults that are put into the engine; else its silence would mean nothing."""
 
+from itertools import count, islice
+
 import pytest
 
 from tests.machine.ground import Ground
@@ -7,16 +9,20 @@ from tests.machine.mutants import MUTANTS
 from tests.machine.story import Story, invent
 
 STEPS, BUDGET = 30, 60
-QUICK = ("settled_unseen", "absent_is_null", "single_base")
+NEEDS = {"absent_is_null": "hide"}
+"""The step without which a story cannot find a fault; other stories are left out."""
+QUICK = ("settled_unseen", "single_base")
 """Found within a story or two: these are in `make test`."""
 
 
 def _found(ground: Ground, name: str, patch: pytest.MonkeyPatch) -> int | None:
     """The seed of the first story that fails."""
     MUTANTS[name](patch)
-    for seed in range(BUDGET):
+    stories = ((seed, invent(seed, STEPS)) for seed in count())
+    fitting = (s for s in stories if name not in NEEDS or NEEDS[name] in dict(s[1]))
+    for seed, steps in islice(fitting, BUDGET):
         try:
-            Story(ground).play(invent(seed, STEPS))
+            Story(ground).play(steps)
         except Exception:
             return seed
     return None

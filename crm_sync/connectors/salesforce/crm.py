@@ -83,7 +83,7 @@ class SalesforceCrm(Crm):
 
     kind = "salesforce"
     overlap = timedelta(minutes=10)  # a stamp is set in the transaction, which may take so long to commit
-    quiet = timedelta(minutes=10)  # queries read the records themselves, there is no index that could stand still
+    quiet = timedelta(minutes=10)  # queries read the records themselves: no index could stand still
 
     def __init__(
         self,
