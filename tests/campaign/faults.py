@@ -7,6 +7,7 @@ that somebody wrote is current, or was replaced for a reason that the journal kn
 """
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -32,6 +33,7 @@ FIELDS = {
     "last_name": ("LastName", "lastname"),
     "title": ("Title", "jobtitle"),
 }
+TAKEN_AWAY = 5.5  # seconds after which the plans give back what an administrator took away
 NEW = 4  # new contacts a round, on each side
 
 
@@ -127,6 +129,7 @@ class Campaign:
                 break
         for kind in KINDS:
             self.world.simulators[kind].control("faults", [])
+        time.sleep(TAKEN_AWAY)  # on the real clock
         self.world.wait(60)
         self.world.until_quiet()
         reconcile = self.world.child(rounds=1, full=True, name="reconcile").result()

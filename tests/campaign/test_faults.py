@@ -1,17 +1,9 @@
 """Every fault at once, shortly; `make campaign FAULTS=1` goes on until each has struck."""
 
-import pytest
-
 from tests.campaign.faults import Campaign
 from tests.campaign.ground import server
 
 
-@pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True,
-    reason="open: with seed 2 deals differ in `description` on Salesforce after everything is quiet; with seed 1, 60"
-    " records and two rounds five HubSpot contacts are blank in the mirror, and the blanks are taken into the hub",
-)
 def test_faults_lose_nothing_and_double_nothing() -> None:
     told: list[str] = []
     with server() as postgres:

@@ -5,10 +5,11 @@ bulk_query, bulk_ingest, deleted).
 """
 
 import json
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -16,6 +17,10 @@ from crm_sync.connectors.answers import remembered
 from crm_sync.connectors.http import Transport
 from crm_sync.connectors.salesforce import describe
 from crm_sync.core.errors import CrmError, ErrorClass
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # The client's name shows in the change origin of events that our own writes cause.
 HEADERS = {"Sforce-Call-Options": "client=crm_sync"}
@@ -100,6 +105,23 @@ class Api:
                 raise CrmError(ErrorClass.PERMISSION, text, code=error.code, status=error.status) from error
             self._described[name] = describe.parse(found)
         return self._described[name]
+
+    def as_described(self, name: str, pages: Callable[[], Iterator[T]]) -> Iterator[T]:
+        """Pages of a query that names an object's fields. If already the first is refused because one of them is not to
+        be seen any more, the object is described anew and the pages are asked for once more, without it."""
+        begun = False
+        try:
+            for page in pages():
+                begun = True
+                yield page
+        except CrmError as error:
+            if error.error_class is not ErrorClass.PERMISSION:
+                raise
+            self.forget(name)
+            if begun:
+                raise
+            log.info("%s: described anew, for a query of it was refused (%s)", name, error.code)
+            yield from pages()
 
     def forget(self, name: str) -> None:
         """Describe the object anew when it is asked for next."""

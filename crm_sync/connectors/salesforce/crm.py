@@ -136,10 +136,6 @@ class SalesforceCrm(Crm):
     def describe(self, object_name: str) -> ObjectInfo:
         return self._api.describe(object_name).info()
 
-    def missing_fields(self, stream: StreamSpec) -> Mapping[str, str]:
-        """Mapped fields that this user cannot read, each with the reason; pages do not have them as columns."""
-        return soql.selection(stream, self._api.describe(stream.object)).missing
-
     def setup(self, streams: Sequence[StreamSpec], *, dry_run: bool) -> list[str]:
         return setup.external_ids(self._api, streams, dry_run=dry_run)
 
@@ -148,16 +144,13 @@ class SalesforceCrm(Crm):
 
         A limit never becomes part of a bulk query: what it leaves over is read on from the same result.
         """
+        return self._api.as_described(request.stream.object, lambda: self._changed(request, job))
+
+    def _changed(self, request: ReadRequest, job: JobLog) -> Iterator[Page]:
         stream, state = request.stream, request.job
         selection = self._selection(stream)
         where = soql.conditions(stream, selection.sobject, request.window)
-        after = (
-            None
-            if state is None
-            else state.get("after")
-            if state["kind"] == query.KIND
-            else state.get("behind")
-        )
+        after = None if state is None else state.get("after" if state["kind"] == query.KIND else "behind")
         if after is not None:
             where.append(soql.after(selection.stamp, *after))
         statement = selection.query(where)
@@ -182,8 +175,11 @@ class SalesforceCrm(Crm):
         yield from deleted.pages(self._api, self._api.describe(stream.object), window, self.now())
 
     def by_ids(self, stream: StreamSpec, crm_ids: Sequence[str]) -> Iterator[BatchPage]:
+        def pages() -> Iterator[BatchPage]:
+            return lookup.by_ids(self._api, self._selection(stream), crm_ids, self._thresholds.page_size)
+
         if crm_ids:
-            yield from lookup.by_ids(self._api, self._selection(stream), crm_ids, self._thresholds.page_size)
+            yield from self._api.as_described(stream.object, pages)
 
     def by_hub_ids(self, stream: StreamSpec, hub_ids: Sequence[str]) -> Iterator[BatchPage]:
         if hub_ids and stream.external_id is not None:

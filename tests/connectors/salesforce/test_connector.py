@@ -282,8 +282,20 @@ class TestReading:
             with caplog.at_level(logging.WARNING):
                 found = read(crm, CONTACT)
             assert all("Birthdate" not in record and "Email" in record for record in found)
-            assert list(crm.missing_fields(CONTACT)) == ["Birthdate"]
             assert "Birthdate is not read" in caplog.text
+
+    @pytest.mark.parametrize("thresholds", [Thresholds(), BY_BULK], ids=["rest", "bulk"])
+    def test_a_field_that_is_hidden_after_it_was_described_is_absent(self, connect, simulator, thresholds):
+        crm = connect(thresholds)
+        crm_id = next(record[CRM_ID] for record in read(crm, CONTACT) if "Birthdate" in record)
+        user = simulator.info["username"]
+        simulator.control("settings", {"hidden_fields": {user: {"Contact": ["Birthdate"]}}})
+        (record,) = records(crm.by_ids(CONTACT, [crm_id]))
+        assert "Birthdate" not in record
+        simulator.control("settings", {"hidden_fields": {user: {"Contact": ["Birthdate", "Email"]}}})
+        found = read(crm, CONTACT)
+        assert found
+        assert all("Email" not in record and "LastName" in record for record in found)
 
     def test_fifteen_character_ids_are_found(self, connect):
         crm = connect()
