@@ -210,7 +210,10 @@ class Crm(ABC):
 
     @abstractmethod
     def describe(self, object_name: str) -> ObjectInfo:
-        """Fields the token may see; cached for the life of the instance."""
+        """Fields the token may see; cached for the life of the instance, and remembered for a while after it."""
+
+    def forget(self, object_name: str) -> None:  # noqa: B027 - not everybody remembers anything
+        """Describe the object anew when it is asked for next."""
 
     @abstractmethod
     def setup(self, streams: Sequence[StreamSpec], *, dry_run: bool) -> list[str]:

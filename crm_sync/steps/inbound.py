@@ -130,6 +130,7 @@ def _with_lost(
     the window as it is, and False."""
     if not lost or not window.moves:
         return window, False
+    crm.forget(stream.object)
     shown = crm.describe(stream.object).fields
     names = [name for field in lost for name in stream.read_from(field)]
     if not all(name in shown for name in names):

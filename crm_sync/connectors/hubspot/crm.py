@@ -171,9 +171,11 @@ class HubSpotCrm(Crm):
         return Health(not problems, f"{portal} {name}".strip(), "", {**detail, **self.limits}, problems)
 
     def describe(self, object_name: str) -> ObjectInfo:
-        """Properties, associations with the standard objects, and stages by name (pipelines.py). No field says so,
-        but HubSpot refuses a contact without any of email, firstname and lastname."""
+        """Properties, associations, stages by name. A contact also needs one of email, firstname and lastname."""
         return self._properties.describe(plural(object_name))
+
+    def forget(self, object_name: str) -> None:
+        self._properties.forget(plural(object_name))
 
     def setup(self, streams: Sequence[StreamSpec], *, dry_run: bool) -> list[str]:
         """Create the external id property of every stream that names one."""
@@ -254,10 +256,7 @@ class HubSpotCrm(Crm):
             return
         found = self._shape(stream)
         if stream.external_id and found.external_id is None and any(op.kind == "create" for op in operations):
-            text = (
-                f"{stream.name}: HubSpot has no property {stream.external_id} on {found.object}; run crm-sync setup "
-                f"for this connection first"
-            )
+            text = f"{stream.name}: HubSpot has no property {stream.external_id} on {found.object}; run crm-sync setup"
             raise CrmError(ErrorClass.PERMISSION, text, code="EXTERNAL_ID_MISSING")
         yield from Writer(self._api, self._associations, stream, found).write(operations, batch_size)
 
@@ -269,9 +268,8 @@ class HubSpotCrm(Crm):
         job: JobLog,  # noqa: ARG002
     ) -> Iterator[list[Result]]:
         """HubSpot's writes are answered at once, there are no jobs to resume: CrmError(PERMANENT)."""
-        raise CrmError(
-            ErrorClass.PERMANENT, f"{stream.name}: HubSpot has no write jobs that could be resumed"
-        )
+        text = f"{stream.name}: HubSpot has no write jobs that could be resumed"
+        raise CrmError(ErrorClass.PERMANENT, text)
 
     def parse_webhook(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> list[Hint]:
         """`url` as HubSpot called it: behind a proxy, the target URL that is set in HubSpot's app."""

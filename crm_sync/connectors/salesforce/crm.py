@@ -136,6 +136,9 @@ class SalesforceCrm(Crm):
     def describe(self, object_name: str) -> ObjectInfo:
         return self._api.describe(object_name).info()
 
+    def forget(self, object_name: str) -> None:
+        self._api.forget(object_name)
+
     def setup(self, streams: Sequence[StreamSpec], *, dry_run: bool) -> list[str]:
         return setup.external_ids(self._api, streams, dry_run=dry_run)
 
