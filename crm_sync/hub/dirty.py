@@ -100,8 +100,8 @@ def mark_differing(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]
 
 
 def mark_all(conn: Connection, stream: StreamSpec) -> int:
-    """Ask for every record that differs and every unlinked one to be looked at: the scheduled reconcile. Records that
-    wait already are marked anew, once each; returns how many are marked."""
+    """Ask for every record that differs, is parked or has no link to be looked at: the scheduled reconcile. Records
+    that wait already are marked anew, once each; returns how many are marked."""
     cursor = conn.execute(
         sql.SQL(
             "with waited as (delete from sync.mark where stream = %s returning by_hub, hub_id, crm_id)"
@@ -111,14 +111,16 @@ def mark_all(conn: Connection, stream: StreamSpec) -> int:
             " union select false, null, m.crm_id from {mirror} m"
             " where not m.deleted and not exists (select from {base} b where b.crm_id = m.crm_id)"
             " union select true, h.id, null from {hub} h"
-            " where not exists (select from {base} b where b.hub_id = h.id)) w"
+            " where not exists (select from {base} b where b.hub_id = h.id)"
+            " union select p.side = 'hub', case p.side when 'hub' then p.record_id::uuid end,"
+            " case p.side when 'crm' then p.record_id end from sync.parked p where p.connection = %s and p.entity = %s) w"
         ).format(
             view=differences_view(stream),
             mirror=mirror_table(stream),
             base=base_table(stream),
             hub=hub_table(stream.entity),
         ),
-        [_number(conn, stream)] * 2,
+        [*[_number(conn, stream)] * 2, stream.connection, stream.entity],
     )
     return cursor.rowcount
 

@@ -34,6 +34,14 @@ FIELDS = {
     "title": ("Title", "jobtitle"),
 }
 TAKEN_AWAY = 5.5  # seconds after which the plans give back what an administrator took away
+_WATCH = """
+create table seen (connection text, value text);
+create function watch() returns trigger language plpgsql as $$ begin
+  insert into seen select tg_table_schema, v from unnest(array[new.first_name, new.last_name, new.title]) v where v is not null;
+  return null; end $$;
+create trigger watch after insert or update on salesforce.contact for each row execute function watch();
+create trigger watch after insert or update on hubspot.contact for each row execute function watch();
+"""
 NEW = 4  # new contacts a round, on each side
 
 
@@ -50,7 +58,9 @@ class Written:
 
 @dataclass(slots=True)
 class Outcome:
-    """hits by fault; failures of syncs by class; what is wrong at the end, one sentence each."""
+    """hits by fault; failures of syncs by class; what is wrong at the end, one sentence each. unseen: values that
+    somebody wrote in a CRM and that were overwritten there before any answer had shown them to us (a search that lags,
+    a page that lacks rows): no vendor's batch interface lets us compare and set."""
 
     hits: dict[str, int] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
@@ -58,6 +68,7 @@ class Outcome:
     written: int = 0
     compared: int = 0
     conflicts: int = 0
+    unseen: int = 0
     reconciled: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -70,7 +81,7 @@ class Outcome:
         failures = ", ".join(f"{count} {name}" for name, count in sorted(self.failures.items()))
         lines.append(
             f"{self.syncs} syncs (failed steps: {failures or 'none'}), {self.written} values written by people,"
-            f" {self.compared} fields compared, {self.conflicts} open conflicts"
+            f" {self.compared} fields compared, {self.conflicts} open conflicts, {self.unseen} values overwritten unseen"
         )
         lines.append(
             f"the reconcile after the faults wrote {self.reconciled}; faults never hit: {len(self.never)};"
@@ -111,6 +122,8 @@ class Campaign:
             self.world.close()
 
     def _play(self) -> None:
+        with self.world.conn() as conn:
+            conn.execute(_WATCH)
         for kind in KINDS:
             self.world.simulators[kind].control(
                 "faults", YAML(typ="safe", pure=True).load(PLANS / f"{kind}.yaml")
@@ -249,6 +262,9 @@ class Campaign:
         for one in self.ledger:
             if later[one.side, one.hub_id, one.field] > one.at or self._accounted_for(conn, one):
                 continue
+            if one.side != "hub" and not self._was_seen(conn, one):
+                self.outcome.unseen += 1
+                continue
             self.outcome.wrong.append(f"lost: {one}, {self._story(conn, one)}")
 
     def _accounted_for(self, conn: psycopg.Connection, one: Written) -> bool:
@@ -260,6 +276,13 @@ class Campaign:
             " and %(value)s in (hub_value, crm_value))"
         ).format(field=psycopg.sql.Identifier(one.field))
         row = conn.execute(query, {"id": UUID(one.hub_id), "field": one.field, "value": one.value}).fetchone()
+        return row is not None and bool(row[0])
+
+    def _was_seen(self, conn: psycopg.Connection, one: Written) -> bool:
+        """Whether the mirror ever held it."""
+        row = conn.execute(
+            "select exists (select from seen where connection = %s and value = %s)", [one.side, one.value]
+        ).fetchone()
         return row is not None and bool(row[0])
 
     def _story(self, conn: psycopg.Connection, one: Written) -> str:

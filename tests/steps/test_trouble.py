@@ -3,6 +3,7 @@
 import pytest
 
 from crm_sync.core.errors import BusyError, CrmError, ErrorClass, RecordError
+from crm_sync.hub import dirty
 from crm_sync.hub.store import Store
 from tests.steps.world import World
 
@@ -73,6 +74,25 @@ def test_a_refused_record_is_parked_with_the_vendors_reason(world: World) -> Non
     assert [row.values["LastName"] for row in world.accounts["acme"].rows("Contact")] == ["B"]
     assert world.conn.execute("select code, field from sync.parked").fetchone() == ("NO_A", "last_name")
     assert world.one("select count(*) from sync.dirty") == 0
+
+
+def test_a_reconcile_takes_off_the_list_what_is_parked_without_need(world: World) -> None:
+    """What was refused may be as it should be by now, without any change that we would hear of."""
+    acme = world.accounts["acme"]
+    acme.person_create("Contact", {"LastName": "Lee", "Email": "lee@x.example"})
+    world.sync()
+    (hub_id,) = (row["id"] for row in world.hub("contact"))
+    world.conn.execute(
+        "insert into sync.parked (connection, entity, side, record_id, hub_id, error_class, code, reason)"
+        " values ('acme', 'contact', 'hub', %s::text, %s::uuid, 'permission', 'GONE', 'a field was gone')",
+        [hub_id, hub_id],
+    )
+    world.sync()
+    assert world.one("select count(*) from sync.parked") == 1
+    assert dirty.mark_all(world.conn, world.system.stream("acme", "contact")) == 1
+    world.sync()
+    assert world.one("select count(*) from sync.parked") == 0
+    assert world.one("select count(*) from sync.mark") == 0
 
 
 def test_what_the_crm_would_refuse_is_known_before_the_call(world: World) -> None:
