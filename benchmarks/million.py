@@ -76,7 +76,7 @@ def main(folder: Path = HERE, environment: Mapping[str, str] = os.environ) -> No
 
 def _cycle(here: Place, ours: Worker, meter: Meter, conn: Connection) -> str:
     """One cycle; the rest of its line."""
-    read, written = _rows_read(conn), _written(conn)
+    written, read = _written(conn), _rows_read(conn)  # counting what is written reads rows itself
     ours.open(Ours, here)
     sample = meter.sample(ours, "cycle")
     ours.shut()  # a session that ends tells its counts at once
