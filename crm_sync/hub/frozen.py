@@ -31,7 +31,8 @@ def freeze(conn: Connection, stream: StreamSpec, absent: Collection[str], since:
         conn.execute(
             "insert into sync.frozen as f (connection, entity, field, since) select %s, %s, name, %s"
             " from unnest(%s::text[]) name on conflict (connection, entity, field) do update"
-            " set since = case when f.since <= excluded.since then f.since end",
+            " set since = case when f.since is not null and excluded.since is not null"
+            " then least(f.since, excluded.since) end",
             [stream.connection, stream.entity, since, sorted(absent)],
         )
 

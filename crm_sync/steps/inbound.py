@@ -79,8 +79,8 @@ def inbound(
                     full=window.full,
                     deletions=job.started if deletions is not None else None,
                 )
-            if back and resumed is None and not truncated:
-                frozen.thaw(conn, stream, lost.keys() - absent)
+            if resumed is None and not truncated:
+                frozen.thaw(conn, stream, back - absent)
             if truncated:
                 report.notes.append("stopped at max_records; the next run goes on there")
             else:
@@ -125,19 +125,19 @@ def _read(
 
 def _with_lost(
     window: Reading, lost: Mapping[str, datetime | None], crm: Crm, stream: StreamSpec
-) -> tuple[Reading, bool]:
-    """The window with all that was modified since frozen fields were lost, and True, if they can be read again; else
-    the window as it is, and False."""
+) -> tuple[Reading, set[str]]:
+    """Which of the frozen fields can be seen again, and the window with all that was modified since the first of these
+    was lost."""
     if not lost or not window.moves:
-        return window, False
+        return window, set()
     crm.forget(stream.object)
     shown = crm.describe(stream.object).fields
-    names = [name for field in lost for name in stream.read_from(field)]
-    if not all(name in shown for name in names):
-        return window, False
-    since = [window.start, *lost.values()]
+    back = {field for field in lost if all(name in shown for name in stream.read_from(field))}
+    if not back:
+        return window, back
+    since = [window.start, *(lost[field] for field in back)]
     start = None if None in since else min(moment for moment in since if moment is not None)
-    return replace(window, start=start, full=start is None), True
+    return replace(window, start=start, full=start is None), back
 
 
 def _deletions(store: Store, crm: Crm, stream: StreamSpec, window: Reading, now: datetime) -> Window | None:

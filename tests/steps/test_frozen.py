@@ -90,3 +90,17 @@ def test_a_record_that_came_without_the_field_gets_it_later(world):
     hide(world)
     world.sync()
     assert contact_named(world, "New")["first_name"] == "Bo"
+
+
+def test_one_field_thaws_while_another_stays_away(world):
+    hide(world, "FirstName", "Phone")
+    world.sync()
+    assert frozen(world) == ["first_name", "phone"]
+    hide(world, "Phone")
+    world.sync()
+    assert frozen(world) == ["phone"]
+
+
+def frozen(world):
+    rows = world.conn.execute("select field from sync.frozen where entity = 'contact' order by field")
+    return [row[0] for row in rows]
