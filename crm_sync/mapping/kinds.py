@@ -107,7 +107,7 @@ class SalesforceConnection(ConnectionModel):
     )
     auth: SalesforceAuth = Field(description="How to log in.")
     bulk_query_above: count(0, 1_000_000_000) = Field(  # type: ignore[valid-type]
-        5000, description="Reads of more records than this use Bulk API 2.0."
+        2000, description="Reads of more records than this use Bulk API 2.0."
     )
     bulk_write_above: count(0, 1_000_000_000) = Field(  # type: ignore[valid-type]
         2000, description="Writes of more records than this use Bulk API 2.0."

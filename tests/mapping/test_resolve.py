@@ -210,7 +210,7 @@ entities: {contact: {object: Contact, record_type: Person, fields: {email: Email
         "environment": "production",
         "host": "https://acme.my.salesforce.com",
         "api_version": "61.0",
-        "bulk_query_above": 5000,
+        "bulk_query_above": 2000,
         "bulk_write_above": 2000,
         "page_size": 500,
         "ca_bundle": str(tmp_path / "ca.pem"),

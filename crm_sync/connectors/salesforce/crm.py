@@ -72,7 +72,7 @@ class Thresholds:
     of a REST page (Salesforce gives 200 to 2,000). bulk_page_rows: rows of a page of bulk results.
     """
 
-    bulk_query_above: int = 5_000
+    bulk_query_above: int = 2_000
     bulk_write_above: int = 2_000
     page_size: int = query.PAGE
     bulk_page_rows: int = bulk_query.PAGE_ROWS
