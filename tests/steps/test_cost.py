@@ -4,6 +4,7 @@ Postgres itself counts (`pg_stat_user_tables`): inbound, hub, conflicts, outboun
 decision in review. Reading through a table that grows with the records would show in any of them.
 """
 
+import time
 from collections import Counter
 from datetime import timedelta
 
@@ -98,8 +99,18 @@ def _work(world: World) -> dict[str, dict[str, int]]:
     return {name: dict(report.counts) for name, report in reports.items()}
 
 
+def _others_are_gone(world: World) -> None:
+    """A session tells what it has counted when it ends, which is a little after its client has left."""
+    deadline = time.monotonic() + 30
+    while world.one("select count(*) from pg_stat_activity where datname = current_database()"
+                    " and backend_type = 'client backend' and pid <> pg_backend_pid()"):  # fmt: skip
+        assert time.monotonic() < deadline, "a session is still there"
+        time.sleep(0.01)
+
+
 def _counted(world: World) -> Counter[str]:
     """Rows read so far, one after the other or by an index, of every table that grows."""
+    _others_are_gone(world)
     world.conn.execute("select pg_stat_force_next_flush()")
     rows = world.conn.execute(
         "select schemaname || '.' || relname, seq_tup_read + coalesce(idx_tup_fetch, 0) from pg_stat_user_tables"

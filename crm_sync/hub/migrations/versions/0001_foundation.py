@@ -77,9 +77,9 @@ set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
         (select * from sync.mark where stream = of_stream and not by_hub and version > later_than and version <= up_to order by version limit at_most)
     ) m order by version limit at_most; end $$;
 create function sync.settle(of_stream int, hub bigint[], crm bigint[]) returns void language plpgsql
-set enable_seqscan = off as $$ begin
-    delete from sync.mark where stream = of_stream and by_hub and version = any(hub);
-    delete from sync.mark where stream = of_stream and not by_hub and version = any(crm); end $$;
+set enable_seqscan = off as $$ begin  -- the bounds, because only Postgres 17 and later look up an array by the index whatever they expect
+    delete from sync.mark where stream = of_stream and by_hub and version = any(hub) and version between (select min(v) from unnest(hub) v) and (select max(v) from unnest(hub) v);
+    delete from sync.mark where stream = of_stream and not by_hub and version = any(crm) and version between (select min(v) from unnest(crm) v) and (select max(v) from unnest(crm) v); end $$;
 
 create view sync.dirty as
     select s.connection, s.entity, case when m.by_hub then 'hub' else 'crm' end as side,
