@@ -14,6 +14,7 @@ def postgres() -> Iterator[Server]:
         yield running
 
 
+@pytest.mark.slow
 def test_a_few_kills_change_nothing(postgres: Server) -> None:
     told: list[str] = []
     campaign = Campaign(postgres, seed=7, records=50, initial=50, bulk=40, tell=told.append)
