@@ -107,6 +107,7 @@ def _edit(here: Place, edits: Worker, conn: Connection, number: int, changes: in
 
 def _rows_read(conn: Connection) -> int:
     time.sleep(1.2)  # the server's counts of sessions that go on are up to a second late
+    conn.execute("select pg_stat_force_next_flush()")  # and those of this one until it is idle
     row = conn.execute(
         "select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint from pg_stat_user_tables"
         " where schemaname in ('hub', 'salesforce', 'sync', 'review')"
