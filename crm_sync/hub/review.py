@@ -98,16 +98,6 @@ def close(
     )
 
 
-def close_fields(conn: Connection, stream: StreamSpec, keys: Sequence[tuple[UUID, str]]) -> None:
-    """Close the conflicts about these fields, which now agree: applied if decided, else superseded."""
-    conn.execute(
-        "update review.conflict c set status = case when status = 'decided' then 'applied' else 'superseded' end"
-        " from unnest(%s::uuid[], %s::text[]) as k (hub_id, field) where c.connection = %s and c.entity = %s"
-        " and c.hub_id = k.hub_id and c.field = k.field and c.status in ('open', 'decided', 'skipped')",
-        [[k[0] for k in keys], [k[1] for k in keys], stream.connection, stream.entity],
-    )
-
-
 def find(
     conn: Connection,
     *,
