@@ -85,12 +85,13 @@ class Fault:
     limit: int | None = None
     matched: int = 0
     hits: int = 0
-    memory: list[Any] = field(default_factory=list)
-    """Rows of the page before, for ``rows: repeat``."""
+
+    def matches(self, texts: Mapping[str, str]) -> bool:
+        return all(pattern.search(texts.get(name, "")) for name, pattern in self.patterns.items())
 
     def strikes(self, texts: Mapping[str, str], dice: random.Random) -> bool:
         """Whether this request or event is hit; counts either way."""
-        if not all(pattern.search(texts.get(name, "")) for name, pattern in self.patterns.items()):
+        if not self.matches(texts):
             return False
         self.matched += 1
         turn = self.matched - self.after
@@ -116,6 +117,11 @@ class Plan:
         """The fault that strikes a request."""
         texts = {"method": method, "path": path, "query": query}
         return next((f for f in self.faults if f.event is None and f.strikes(texts, self.dice)), None)
+
+    def repeats(self, method: str, path: str, query: str) -> bool:
+        """Whether the rows of this page may come again with the next one."""
+        texts = {"method": method, "path": path, "query": query}
+        return any(f.effect.rows == "repeat" and f.matches(texts) for f in self.faults)
 
     def happens(self, event: str, subject: str = "") -> Mapping[str, Any] | None:
         """The details of the fault that strikes an event; None if all goes well."""

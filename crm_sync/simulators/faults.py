@@ -7,12 +7,14 @@ vendor's own logic.
 
 import asyncio
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any, TypeAlias
 
 import orjson
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crm_sync.simulators import damage
@@ -46,19 +48,23 @@ class FaultMiddleware:
         self.plan = plan
         self.vendor = vendor
         self.later: set[asyncio.Task[None]] = set()
+        self.pages = damage.Pages()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         send = self._dated(send)
-        fault = None
+        fault, asked = None, (scope["method"], scope["path"], scope["query_string"].decode("latin-1"))
         if self.plan.faults and not scope["path"].startswith("/_simulator"):
-            fault = self.plan.pick(scope["method"], scope["path"], scope["query_string"].decode("latin-1"))
-        if fault is None:
-            await self.app(scope, receive, send)
-        else:
-            await self._strike(fault, scope, receive, send)
+            fault = self.plan.pick(*asked)
+        with suppress(ClientDisconnect):  # a client that was killed, or gave up
+            if fault is None and self.plan.repeats(*asked):
+                await self._spoil(Effect(), scope, receive, send)  # as it is, but remembered
+            elif fault is None:
+                await self.app(scope, receive, send)
+            else:
+                await self._strike(fault, scope, receive, send)
 
     async def _strike(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         effect = fault.effect
@@ -77,7 +83,7 @@ class FaultMiddleware:
         elif effect.status is not None:
             await self._refuse(effect, scope, receive, send)
         elif _touches_answer(effect):
-            await self._spoil(fault, scope, receive, send)
+            await self._spoil(effect, scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -122,27 +128,27 @@ class FaultMiddleware:
         """The client sees a dead connection now; the request takes effect later all the same."""
         messages = await _read_all(receive)
 
-        async def again() -> Message:
-            return messages.pop(0) if messages else {"type": "http.disconnect"}
-
         async def nowhere(_message: Message) -> None:
             pass
 
         async def apply() -> None:
             await asyncio.sleep(seconds)
-            await self.app(scope, again, nowhere)
+            await self.app(scope, _told(messages, _nobody), nowhere)
 
         self._keep(asyncio.get_running_loop().create_task(apply()))
         abort(scope)
         await _gone(receive)
 
-    async def _spoil(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _spoil(self, effect: Effect, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request take effect, then damage the answer."""
-        effect = fault.effect
-        if effect.rows is not None or effect.charset is not None:
+        method, path, query = scope["method"], scope["path"], scope["query_string"].decode("latin-1")
+        repeats = self.plan.repeats(method, path, query)
+        if repeats or effect.rows is not None or effect.charset is not None:
             plain = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
             scope = {**scope, "headers": plain}
-        start, body = await self._collect(scope, receive)
+        asked = await _read_all(receive)
+        place = self.pages.of(path, query, _body(asked)) if repeats else ""
+        start, body = await self._collect(scope, _told(asked, receive))
         if effect.stall:
             await asyncio.sleep(effect.stall)
         if effect.drop == "after" or not start:
@@ -150,9 +156,11 @@ class FaultMiddleware:
             await _gone(receive)
             return
         headers = MutableHeaders(raw=list(start["headers"]))
+        kind, true = headers.get("content-type", ""), body
         if effect.rows is not None:
-            kind = headers.get("content-type", "")
-            body = damage.wrong_rows(body, kind, effect.rows, fault.memory, self.plan.dice)
+            body = damage.wrong_rows(body, kind, effect.rows, self.pages.before(place), self.plan.dice)
+        if repeats and start["status"] == 200:
+            self.pages.remember(place, true, kind)
         if effect.charset is not None:
             body = damage.recoded(body, effect.charset)
         if effect.bad_gzip:
@@ -199,6 +207,23 @@ async def _read_all(receive: Receive) -> list[Message]:
         messages.append(await receive())
         if messages[-1]["type"] != "http.request" or not messages[-1].get("more_body"):
             return messages
+
+
+def _body(messages: list[Message]) -> bytes:
+    return b"".join(message.get("body", b"") for message in messages)
+
+
+def _told(messages: list[Message], then: Receive) -> Receive:
+    """A request that was read already, and what comes after it."""
+
+    async def again() -> Message:
+        return messages.pop(0) if messages else await then()
+
+    return again
+
+
+async def _nobody() -> Message:
+    return {"type": "http.disconnect"}
 
 
 async def _gone(receive: Receive) -> None:

@@ -28,11 +28,11 @@ DONE = {
 EVERYWHERE = {
     "status 401", "status 429", "status 500", "status 502", "status 503", "retry_after", "html", "delay", "stall", "drop before",
     "drop after", "late", "truncate", "bad_gzip", "charset", "rows repeat", "rows lose", "rows shuffle", "act expire",
-    "act clock", "act hide", "act retire", "late commit", "equal stamps", "validation rule", "rewrite", "shuffled results",
+    "act clock", "act hide", "act retire", "act remove", "status 403", "status 413", "late commit", "equal stamps", "validation rule", "rewrite", "shuffled results",
 }  # fmt: skip
 OF_VENDOR = {
-    "salesforce": {"row lock", "bulk job", "status 403"},
-    "hubspot": {"locked", "index lag", "status 477"},
+    "salesforce": {"row lock", "bulk job"},
+    "hubspot": {"locked", "index lag", "status 477", "status 409"},
 }
 
 

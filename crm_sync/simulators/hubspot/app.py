@@ -9,6 +9,7 @@ from starlette.responses import Response
 from crm_sync.simulators.faults import FaultMiddleware, Vendor
 from crm_sync.simulators.hubspot import (
     account,
+    acts,
     associations,
     batch,
     control,
@@ -22,7 +23,6 @@ from crm_sync.simulators.hubspot import (
     search,
     seed,
     subscriptions,
-    trouble,
 )
 from crm_sync.simulators.hubspot.access import ALL_SCOPES, Access
 from crm_sync.simulators.hubspot.errors import ApiError, answer_fault, not_found
@@ -88,7 +88,7 @@ def create(options: Options) -> App:
     def base_url(url: str) -> None:
         store.base_url = url
 
-    vendor = Vendor(answer_fault, lambda: store.clock.now() / 1000, partial(trouble.act, store, access))
+    vendor = Vendor(answer_fault, lambda: store.clock.now() / 1000, partial(acts.act, store, access))
     return App(FaultMiddleware(gate, options.plan, vendor), info, base_url)
 
 

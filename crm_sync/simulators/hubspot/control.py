@@ -25,6 +25,7 @@ from starlette.routing import Route
 from crm_sync.simulators.fault_plan import Plan
 from crm_sync.simulators.hubspot import merging, writes
 from crm_sync.simulators.hubspot.access import ALL_SCOPES, Access
+from crm_sync.simulators.hubspot.acts import expire
 from crm_sync.simulators.hubspot.clock import DAY, iso
 from crm_sync.simulators.hubspot.errors import invalid
 from crm_sync.simulators.hubspot.gate import Limits
@@ -33,7 +34,6 @@ from crm_sync.simulators.hubspot.objects import links_in, person
 from crm_sync.simulators.hubspot.records import Record
 from crm_sync.simulators.hubspot.schema import Kind
 from crm_sync.simulators.hubspot.store import Store
-from crm_sync.simulators.hubspot.trouble import expire
 from crm_sync.simulators.hubspot.webhooks import Webhooks
 
 

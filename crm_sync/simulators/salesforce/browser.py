@@ -34,6 +34,13 @@ def edit(call: Call) -> Answer:
     return Answer(body={"ids": written, "stamp": writer.transaction.stamp})
 
 
+def write(org: Org, entry: Mapping[str, Any]) -> str:
+    """One write by a person, in a transaction of its own; the record's id. Raises RecordError."""
+    writer = _person(org, DEFAULT_PERSON)
+    with writer.transaction:
+        return _edit(org, writer, entry)
+
+
 def _edit(org: Org, writer: Writer, entry: Mapping[str, Any]) -> str:
     o = object_named(org, entry.get("object"))
     fields = entry.get("fields") or {}

@@ -14,6 +14,7 @@ from crm_sync.simulators.salesforce.bulk_jobs import (
     TERMINAL,
     Job,
     abort,
+    begun,
     csv_answer,
     dialect,
     find,
@@ -145,13 +146,8 @@ def _end(call: Call, job: Job) -> Mapping[str, Any] | None:
 
 async def _process(call: Call, job: Job) -> None:
     """UploadComplete -> InProgress -> JobComplete, Failed or Aborted."""
-    wait = call.org.settings.bulk_seconds
-    await asyncio.sleep(wait)
-    if job.state in TERMINAL:
+    if not await begun(call, job):
         return
-    job.state = "InProgress"
-    job.stamp = call.org.clock.stamp()
-    await asyncio.sleep(wait)
     started = time.monotonic()
     o = call.org.store.schema.objects[job.object]
     try:

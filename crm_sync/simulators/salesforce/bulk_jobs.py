@@ -173,6 +173,18 @@ def abort(call: Call, job: Job) -> None:
     finish(call, job, "Aborted")
 
 
+async def begun(call: Call, job: Job) -> bool:
+    """Into the state InProgress, in its time; False if the job was aborted before that."""
+    wait = call.org.settings.bulk_seconds
+    await asyncio.sleep(wait)
+    if job.state in TERMINAL:
+        return False
+    job.state = "InProgress"
+    job.stamp = call.org.clock.stamp()
+    await asyncio.sleep(wait)
+    return True
+
+
 def finish(call: Call, job: Job, state: str) -> None:
     """Into a terminal state; results are kept for a while from now on."""
     job.state = state

@@ -16,6 +16,7 @@ from crm_sync.simulators.salesforce.bulk_jobs import (
     TERMINAL,
     Job,
     abort,
+    begun,
     csv_stream,
     dialect,
     find,
@@ -101,14 +102,7 @@ def _check_quota(call: Call) -> None:
 
 
 async def _process(call: Call, job: Job) -> None:
-    wait = call.org.settings.bulk_seconds
-    await asyncio.sleep(wait)
-    if job.state in TERMINAL:
-        return
-    job.state = "InProgress"
-    job.stamp = call.org.clock.stamp()
-    await asyncio.sleep(wait)
-    if job.state in TERMINAL:
+    if not await begun(call, job) or job.state in TERMINAL:
         return
     started = time.monotonic()
     end = call.org.plan.happens("bulk job", f"{job.operation} {job.object}")

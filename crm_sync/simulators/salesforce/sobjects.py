@@ -64,12 +64,10 @@ def read(call: Call) -> Answer:
 def read_by_key(call: Call) -> Answer:
     """GET /sobjects/{object}/{field}/{value}."""
     o = sobject(call)
-    found = _holders(call, o, _key(call, o))
-    if not found:
-        raise not_found()
-    if len(found) > 1:
-        return _several(call, o, found)
-    return Answer(body=_record(call, o, call.org.store.tables[o.name].rows[found[0]]))
+    found = _by_key(call, o)
+    if isinstance(found, Answer):
+        return found
+    return Answer(body=_record(call, o, call.org.store.tables[o.name].rows[found]))
 
 
 def update(call: Call) -> Answer:
@@ -133,12 +131,10 @@ def delete(call: Call) -> Answer:
 def delete_by_key(call: Call) -> Answer:
     """DELETE /sobjects/{object}/{field}/{value}."""
     o = sobject(call)
-    found = _holders(call, o, _key(call, o))
-    if not found:
-        raise not_found()
-    if len(found) > 1:
-        return _several(call, o, found)
-    return _delete(call, o, found[0])
+    found = _by_key(call, o)
+    if isinstance(found, Answer):
+        return found
+    return _delete(call, o, found)
 
 
 def _delete(call: Call, o: SObject, record_id: str) -> Answer:
@@ -244,6 +240,14 @@ def _key(call: Call, o: SObject) -> Field:
     if f is None or not f.external_id or f.name.lower() in hidden:
         raise _no_record(call.parts["field"])
     return f
+
+
+def _by_key(call: Call, o: SObject) -> str | Answer:
+    """The record whose external id the call names, or the answer that there are several."""
+    found = _holders(call, o, _key(call, o))
+    if not found:
+        raise not_found()
+    return found[0] if len(found) == 1 else _several(call, o, found)
 
 
 def _holders(call: Call, o: SObject, key: Field) -> list[str]:

@@ -3,6 +3,7 @@
 act: {expire: sessions | refresh_tokens | locators | results}
 act: {hide: {object: Contact, field: Title}}        the integration user may no longer see it
 act: {retire: {object: Account, field: Industry, value: Energy}}     a picklist value is removed
+act: {remove: {object: Contact}}                    any record goes to the recycle bin
 act: {clock: 300}                                   the org's clock jumps by so many seconds
 ``seconds`` beside it: as long as it lasts (not for expire and clock)
 
@@ -20,6 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from crm_sync.simulators.salesforce import browser
 from crm_sync.simulators.salesforce.org import Org
 from crm_sync.simulators.salesforce.schema import Field, SObject
 
@@ -35,8 +37,10 @@ def act(org: Org, what: Mapping[str, Any]) -> Callable[[], None]:
             return _hide(org, about)
         elif kind == "retire":
             return _retire(org, about)
+        elif kind == "remove":
+            return _remove(org, str(about["object"]))
         else:
-            raise ValueError(f"{kind!r} cannot happen; what can: expire, clock, hide, retire")
+            raise ValueError(f"{kind!r} cannot happen; what can: expire, clock, hide, retire, remove")
     return lambda: None
 
 
@@ -77,11 +81,25 @@ def _hide(org: Org, about: Mapping[str, str]) -> Callable[[], None]:
 def _retire(org: Org, about: Mapping[str, str]) -> Callable[[], None]:
     o, before = _field(org, about)
     value = about["value"]
-    if value in before.picklist:
-        _put(org, o, replace(before, picklist=tuple(v for v in before.picklist if v != value)))
+    if value not in before.picklist:  # it is away already, and comes back then
+        return lambda: None
+    _put(org, o, replace(before, picklist=tuple(v for v in before.picklist if v != value)))
 
     def undo() -> None:
         _put(org, o, before)
+
+    return undo
+
+
+def _remove(org: Org, name: str) -> Callable[[], None]:
+    o = browser.object_named(org, name)
+    rows = org.store.tables[o.name].rows
+    deleted = o.position["IsDeleted"]
+    record = org.plan.dice.choice([row[0] for row in rows.values() if not row[deleted]])
+    browser.write(org, {"object": o.name, "operation": "delete", "id": record})
+
+    def undo() -> None:
+        browser.write(org, {"object": o.name, "operation": "undelete", "id": record})
 
     return undo
 
