@@ -6,9 +6,10 @@ from typing import Any
 import psycopg
 
 from benchmarks.bench import Results, Settings, bench
-from benchmarks.figures import Quota, Row, Sample, least_changed, least_full, least_written
+from benchmarks.figures import Quota, Row, Sample, Speed, least_changed, least_full, least_written
 from benchmarks.profiling import Profiler
 from benchmarks.run import profile, read_settings
+from benchmarks.simulators import speeds
 from benchmarks.table import page, scaling, where
 
 
@@ -24,12 +25,14 @@ def row(size: int, *, ours: Sequence[float], floor: Sequence[float], changed: in
 
 
 def test_every_stage_on_salesforce(server_url: str) -> None:
-    settings = Settings(sizes=(60,), vendors=("salesforce",), repeats=1, changes=(0, 5), quota_seconds=0)
+    settings = Settings(sizes=(60,), vendors=("salesforce",), repeats=1, changes=(0, 5), quota_seconds=0,
+                        simulators=False)  # fmt: skip
     results = bench(server_url, settings)
     assert [r.stage for r in results.rows] == [
         "first read, staged",
         "first read, merged",
-        "first read, merged ÷ (COPY + plain SQL)",
+        "first read, staged ÷ bare COPY",
+        "first read, merged ÷ bare COPY",
         "nothing changed, staged",
         "nothing changed, merged",
         "5 changed in the CRM, staged",
@@ -37,11 +40,12 @@ def test_every_stage_on_salesforce(server_url: str) -> None:
         "5 changed in the hub",
         "6 changed in the hub",
         "creates in an empty CRM",
+        "creates ÷ (calls + plain SQL)",
     ]
     assert all(len(r.ours) == len(r.floor) == 1 for r in results.rows)
     # Stages that are about writes wrote what differed, and nothing else.
     assert {r.writes_ratio for r in results.rows} == {1.0, None}
-    assert "PostgreSQL" in page(results.rows, results.quotas, where(server_url))
+    assert "PostgreSQL" in page(results.rows, results.quotas, [], where(server_url))
 
 
 def test_a_profile_names_functions_and_statements(server_url: str) -> None:
@@ -67,7 +71,9 @@ def test_ratios_are_medians_of_pairs() -> None:
 
 def test_an_aim_is_met_or_missed_on_the_page() -> None:
     text = page([row(10_000, ours=[1.0], floor=[1.0], aim=1.2), row(100_000, ours=[1.3], floor=[1.0], aim=1.2)],
-                [Quota("first read", 570, 30.0, 19.0, 0), Quota("creates", 570, 60.0, 19.0, 3)], "here")  # fmt: skip
+                [Quota("first read", 570, 30.0, 19.0, 0), Quota("creates", 570, 60.0, 19.0, 3)],
+                [Speed("pages a second", 310.0, least=300)], "here")  # fmt: skip
+    assert "| pages a second | 310.0 | ≥ 300 met |" in text
     assert (
         "| staged ÷ floor | 1.2 | 1 of 2 | 1.30 | salesforce 100,000: 100 changed in the CRM, staged |"
         in text
@@ -98,3 +104,11 @@ def test_settings_come_from_the_environment() -> None:
         0.0,
         True,
     )
+
+
+def test_the_simulated_accounts_are_measured_too() -> None:
+    told: list[str] = []
+    found = speeds(told.append, contacts=50, pages=2)
+    assert told == ["ready", "bulk", "list"]
+    assert all(speed.value > 0 for speed in found)
+    assert found[0].met, "fifty contacts take less than twenty seconds"

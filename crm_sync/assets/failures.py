@@ -1,8 +1,9 @@
 """What an error means for the run: said in a sentence, tried again or not, without anybody's data.
 
 Connectors have already waited and tried again for what passes within seconds; a step is only tried again for what
-may pass in a minute. Errors from elsewhere (a driver, a bug) may quote values of records in their text, so that of
-those only the type and the place are shown.
+may pass in a minute. Where only the limits say "later", nothing has failed: the step ends without a result, what
+depends on it is skipped, and the next scheduled run goes on. Errors from elsewhere (a driver, a bug) may quote values
+of records in their text, so that of those only the type and the place are shown.
 """
 
 import traceback
@@ -14,12 +15,16 @@ import dagster as dg
 import psycopg
 
 from crm_sync.core.errors import BusyError, CrmError, HeldError, LostLeaseError, SyncError
+from crm_sync.core.spec import StreamSpec
+from crm_sync.hub.history import left_for_later
 
 RETRY = dg.RetryPolicy(max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """For failures that allow it: `Failure(allow_retries=False)` is final."""
 
 QUIET = "passes by itself"
 """Metadata of a failure that nobody need be told about."""
+STOPPED = "stopped"
+"""Metadata of the observation of an asset whose step ended early: why, and when it goes on."""
 PATIENCE = 60.0
 """Seconds: an error that is over later than that is left to the next scheduled run."""
 
@@ -33,6 +38,23 @@ def told(what: str) -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001 - nothing is swallowed
         raise failure(what, error) from None  # a chained error would bring its text along
+
+
+@contextmanager
+def later(context: dg.AssetExecutionContext, stream: StreamSpec) -> Iterator[None]:
+    """End the block, and with it the asset, without a result if the limits allow no more for now.
+
+    Only for what the next scheduled run goes on with. The asset must have `output_required=False`: what depends on it
+    is then skipped, as it may only follow a whole step (a record that was not read yet could be created twice).
+    """
+    try:
+        yield
+    except HeldError as error:
+        if not left_for_later(error):
+            raise
+        context.log.warning("%s: %s", stream.name, error)
+        said = dg.MetadataValue.text(f"{stream.name}: {error}")
+        context.log_event(dg.AssetObservation(context.asset_key, metadata={STOPPED: said}))
 
 
 def failure(what: str, error: Exception) -> dg.Failure:

@@ -4,6 +4,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from crm_sync.assets import names
+from crm_sync.assets.failures import STOPPED
 from crm_sync.core.spec import System
 from crm_sync.resources.options import run_config
 
@@ -73,3 +74,13 @@ def failures_of(result: dg.ExecuteInProcessResult) -> list[str]:
                 data.user_failure_data.description if data.user_failure_data else data.error_display_string
             )
     return [text for text in found if text]
+
+
+def stopped_of(result: dg.ExecuteInProcessResult) -> list[str]:
+    """Which steps the limits ended early, why, and when they go on: one sentence each."""
+    observations = (
+        event.asset_observation_data.asset_observation
+        for event in result.all_events
+        if event.event_type == dg.DagsterEventType.ASSET_OBSERVATION
+    )
+    return [str(one.metadata[STOPPED].value) for one in observations if STOPPED in one.metadata]

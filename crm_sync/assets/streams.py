@@ -6,11 +6,13 @@ the database. The order of a run (referenced entities first) only makes it quick
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import nullcontext
 
 import dagster as dg
 
 from crm_sync.assets import names, schemas, tables
-from crm_sync.assets.failures import RETRY, told
+from crm_sync.assets.failures import RETRY, later, told
 from crm_sync.assets.partitions import DAYS, is_backfill, window_of
 from crm_sync.core.spec import Direction, StreamSpec, System
 from crm_sync.hub import dirty
@@ -23,6 +25,8 @@ from crm_sync.steps.hub import hub as merge  # inside an asset, `hub` is the res
 from crm_sync.steps.inbound import inbound
 from crm_sync.steps.options import Options, Report
 from crm_sync.steps.outbound import outbound
+
+_Result = Iterator[dg.MaterializeResult]  # type: ignore[type-arg]
 
 
 def assets(system: System, settings: Settings) -> list[dg.AssetsDefinition]:
@@ -58,26 +62,29 @@ def inbound_asset(stream: StreamSpec, masking: tables.Masking) -> dg.AssetsDefin
         pool=stream.connection,
         retry_policy=RETRY,
         op_tags={names.CONNECTION_TAG: stream.connection},
+        output_required=False,
     )
     def inbound_of(
         context: dg.AssetExecutionContext,
         hub: dg.ResourceParam[Hub],
         connections: dg.ResourceParam[Connections],
         options: SyncOptions,
-    ) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    ) -> _Result:
         with told(f"{stream.name} inbound"):
-            flags = _flags(options)
+            flags, backfill = _flags(options), is_backfill(context)
             store, crm = hub.store(dry_run=flags.dry_run), connections.crm(stream.connection)
-            report = hinted(store, crm, stream)
-            report.include(
-                inbound(
-                    store, crm, stream, flags, partition=window_of(context), backfill=is_backfill(context)
+            # The next run goes on with neither a full read nor past days: those fail, so that somebody asks again. So
+            # does a run of all connections, of which the others would be left out without a word.
+            all_at_once = context.job_name == names.SYNC_ALL
+            with nullcontext() if flags.full or backfill or all_at_once else later(context, stream):
+                report = hinted(store, crm, stream)
+                report.include(
+                    inbound(store, crm, stream, flags, partition=window_of(context), backfill=backfill)
                 )
-            )
-            if flags.full:
-                with store.transaction() as conn:
-                    report.add("to_compare", dirty.mark_all(conn, stream))
-            return _result(report, flags, masking)
+                if flags.full:
+                    with store.transaction() as conn:
+                        report.add("to_compare", dirty.mark_all(conn, stream))
+                yield _result(report, flags, masking)
 
     return inbound_of
 
@@ -140,14 +147,18 @@ def outbound_asset(system: System, stream: StreamSpec, masking: tables.Masking) 
         pool=stream.connection,
         retry_policy=RETRY,
         op_tags={names.CONNECTION_TAG: stream.connection},
+        output_required=False,
     )
     def outbound_of(
-        hub: dg.ResourceParam[Hub], connections: dg.ResourceParam[Connections], options: SyncOptions
-    ) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        with told(f"{stream.name} outbound"):
+        context: dg.AssetExecutionContext,
+        hub: dg.ResourceParam[Hub],
+        connections: dg.ResourceParam[Connections],
+        options: SyncOptions,
+    ) -> _Result:
+        with told(f"{stream.name} outbound"), later(context, stream):
             flags = _flags(options)
             store, crm = hub.store(dry_run=flags.dry_run), connections.crm(stream.connection)
-            return _result(outbound(store, crm, stream, flags), flags, masking)
+            yield _result(outbound(store, crm, stream, flags), flags, masking)
 
     return outbound_of
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 
 from crm_sync.commands import console
 from crm_sync.commands.workspace import workspace
@@ -20,22 +19,11 @@ def dev(host: str, port: int) -> None:
         home = instance.prepare(here.settings, url)
         os.environ.update(instance.environment(here.settings, url))
     os.environ.setdefault("CRM_SYNC_UI_URL", f"http://{host}:{port}")
-    command = [
-        sys.executable,
-        "-m",
-        "dagster",
-        "dev",
-        "-w",
-        str(home / "workspace.yaml"),
-        "-h",
-        host,
-        "-p",
-        str(port),
-    ]
+    command = instance.user_interface(home, host, port)
     signal.signal(
         signal.SIGINT, signal.SIG_DFL
     )  # a background job of a script ignores it, and Dagster would too
-    os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
+    os.execv(command[0], command)  # noqa: S606 - no shell is wanted
 
 
 def stop() -> None:

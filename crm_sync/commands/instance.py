@@ -6,6 +6,7 @@ a machine where no UI was ever prepared they are recorded nowhere.
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,12 @@ def prepare(settings: Settings, url: str) -> Path:
     with opened(settings, url):
         pass  # Dagster makes its tables; several processes that start at once would get in each other's way
     return home
+
+
+def user_interface(home: Path, host: str, port: int) -> list[str]:
+    """The command that shows the UI and runs what is scheduled; `home` is what `prepare` returned."""
+    workspace = str(home / "workspace.yaml")
+    return [sys.executable, "-m", "dagster", "dev", "-w", workspace, "-h", host, "-p", str(port)]
 
 
 @contextmanager

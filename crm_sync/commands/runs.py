@@ -32,11 +32,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run that has ended: why steps failed, one sentence each, and what the others reported."""
+    """A run that has ended: why steps failed or were ended early by the limits, one sentence each, and what the others
+    reported."""
 
     run_id: str
     failures: Sequence[str]
     steps: Sequence[Step] = field(default_factory=list)
+    stopped: Sequence[str] = ()
 
 
 class Watch(Protocol):
@@ -102,7 +104,10 @@ def execute(
             )
         )
     return Run(
-        run_id, jobs.failures_of(result), [step for event in result.all_events if (step := _step(event))]
+        run_id,
+        jobs.failures_of(result),
+        [step for event in result.all_events if (step := _step(event))],
+        jobs.stopped_of(result),
     )
 
 

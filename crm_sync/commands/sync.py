@@ -7,7 +7,8 @@ from crm_sync.commands.workspace import workspace
 
 
 def sync(words: Sequence[str], flags: Mapping[str, object]) -> int:
-    """Sync what the words select and show what happened. Returns 1 if a step failed, else 0."""
+    """Sync what the words select and show what happened. Returns 1 if a step failed, else 0, also
+    where the limits leave the rest to a later sync."""
     here = workspace()
     targets = here.targets(words)
     with console.err.status("preparing"):
@@ -37,6 +38,8 @@ def sync(words: Sequence[str], flags: Mapping[str, object]) -> int:
     if flags.get("dry_run"):
         console.out.print()
         console.out.print(report.plan(done))
+    for text in (text for run in done for text in run.stopped):
+        console.err.print(f"stopped: {text}", markup=False, soft_wrap=True)
     failures = [failure for run in done for failure in run.failures]
     for failure in failures:
         console.err.print(f"failed: {failure}", markup=False, soft_wrap=True)

@@ -4,9 +4,11 @@ Here: order, bounds and a tidy end. What is fetched, and whether that may be don
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
+from functools import partial
+from itertools import repeat
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -18,7 +20,7 @@ def ahead(
     threads: int,
     most: int,
     discard: Callable[[T], None] = lambda _: None,
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """The results of the tasks, in the order of the tasks.
 
     threads: so many tasks run side by side. most: so many are begun and not yet handed out, which bounds the memory.
@@ -41,3 +43,13 @@ def ahead(
             if not future.cancelled():
                 with suppress(Exception):  # the error that ended us came first
                     discard(future.result())
+
+
+def drawn_ahead(items: Iterator[T], most: int) -> Iterator[T]:
+    """The items, drawn one after the other in a thread of its own, up to `most` before they are asked for."""
+    draws: Iterator[Callable[[], T | None]] = repeat(partial(next, items, None))
+    with closing(ahead(draws, threads=1, most=most)) as drawn:
+        for item in drawn:
+            if item is None:
+                return
+            yield item

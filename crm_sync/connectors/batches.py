@@ -25,7 +25,7 @@ from crm_sync.core.errors import CrmError, ErrorClass, RecordError
 log = logging.getLogger(__name__)
 
 WIDTH = 4  # calls in flight
-_AHEAD = 4  # batches that wait for a thread, so that none is idle while the caller records answers
+_AHEAD = 32  # batches that wait for a thread, so that none is idle while the caller records answers or plans
 _STALE = 5.0  # seconds; a batch that waited longer for a thread is not sent before the caller has been back
 _TRIES = 3  # of a record that was locked
 _LOST = 3  # calls in a row without an answer, then no more are made
@@ -35,13 +35,22 @@ _TOO_LARGE = 413
 I = TypeVar("I")  # what is sent: an operation, or something made of one  # noqa: E741
 
 
+@dataclass(slots=True)
+class Pace:
+    """How many calls are given to the threads at a time; who keeps it need not begin with one call again."""
+
+    flights: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Way(Generic[I]):
     """How batches are sent.
 
-    of: the operation of an item. send: one batch; lists of results as they are known. It may raise CrmError; what has no result by then was not
-    written if the error's status is 413, and nobody knows if its class is UNKNOWN_OUTCOME. limit: records a call.
-    parent: the record that a vendor locks while it writes this one, None if there is none. sleep: waits seconds.
+    of: the operation of an item. send: one batch; lists of results as they are known. It may raise CrmError; what has no
+    result by then was not written if the error's status is 413, and nobody knows if its class is UNKNOWN_OUTCOME. limit:
+    records a call. parent: the record that a vendor locks while it writes this one, None if there is none. sleep: waits
+    seconds. lets_go: whether the caller is told, by an empty list, when all that is left is on its way, and may do
+    something else.
     """
 
     of: Callable[[I], Operation]
@@ -50,14 +59,19 @@ class Way(Generic[I]):
     parent: Callable[[I], str | None]
     sleep: Callable[[float], None]
     width: int = WIDTH
+    pace: Pace = field(default_factory=Pace)
+    lets_go: bool = False
 
 
 @dataclass(slots=True)
 class _Flight(Generic[I]):
-    """A batch on its way, and what became of it. begun: when it was handed to the threads."""
+    """A batch on its way, and what became of it. names: what nobody else may write meanwhile. begun: when it was
+    handed to the threads. failures: how many calls had failed by then."""
 
     batch: list[I]
+    names: set[str]
     begun: float
+    failures: int
     results: list[Result] = field(default_factory=list)
     error: CrmError | None = None
     stale: bool = False
@@ -87,12 +101,16 @@ class _Batches(Generic[I]):
         self._locked: list[tuple[I, Result]] = []
         self._tries: dict[str, int] = {}
         self._size = way.limit
-        self._most = 1  # flights at a time
         self._lost = 0
-        self._error: CrmError | None = None
+        self._failures = 0
+        self._error: BaseException | None = None
         self._stopped = False
 
     def run(self) -> Iterator[list[Result]]:
+        let_go = False
+        held: list[
+            Result
+        ] = []  # what came after the caller was let go; all of it at once says that nothing is left
         while True:
             self._launch()
             if not self._flying:
@@ -100,33 +118,50 @@ class _Batches(Generic[I]):
                     break
                 self._once_more()
                 continue
-            done, _ = wait(self._flying, return_when=FIRST_COMPLETED)
-            for future in done:
-                flight = self._flying.pop(future)
-                self._busy.difference_update(name for item in flight.batch for name in self._names(item))
-                known = self._landed(future.result())
-                if known:
-                    yield known
-        if self._locked:
-            yield [result for _, result in self._locked]
+            if self.way.lets_go and not (let_go or self.waiting or self._stopped):
+                let_go = True
+                yield []
+            known = self._landings()
+            self._launch()  # nobody is to be idle while the caller is at work
+            if let_go:
+                held += known
+            elif known:
+                yield known
+        held += [result for _, result in self._locked]
+        if held:
+            yield held
         if self.waiting:
             error = RecordError(ErrorClass.TRANSIENT, "NOT_SENT", "calls before this one failed")
             yield [_refused(self.way.of(item), error) for item in self.waiting]
         if self._error is not None:
             raise self._error
 
+    def _landings(self) -> list[Result]:
+        """What the calls say that have come back; there is one at least."""
+        done, _ = wait(self._flying, return_when=FIRST_COMPLETED)
+        known: list[Result] = []
+        for future in done:
+            flight = self._flying.pop(future)
+            self._busy -= flight.names
+            broken = future.exception()
+            if broken is None:
+                known += self._landed(future.result())
+            else:  # no vendor's error: nothing is known of this call, but what the others said counts
+                self._error, self._stopped = broken, True
+        return known
+
     def _launch(self) -> None:
-        while not self._stopped and self.waiting and len(self._flying) < self._most:
-            batch = self._cut()
+        while not self._stopped and self.waiting and len(self._flying) < self.way.pace.flights:
+            batch, names = self._cut()
             if not batch:
                 return  # all that is left has to wait for what is in flight
-            self._busy.update(name for item in batch for name in self._names(item))
-            flight = _Flight(batch, time.monotonic())
+            self._busy |= names
+            flight = _Flight(batch, names, time.monotonic(), self._failures)
             self._flying[self.pool.submit(self._fly, flight)] = flight
 
     def _fly(self, flight: _Flight[I]) -> _Flight[I]:
-        """In a thread: one call."""
-        if time.monotonic() - flight.begun > _STALE:
+        """In a thread: one call, unless another has failed since it was made up: then the caller decides how to go on."""
+        if time.monotonic() - flight.begun > _STALE or flight.failures != self._failures:
             flight.stale = True
             return flight
         try:
@@ -134,24 +169,28 @@ class _Batches(Generic[I]):
                 flight.results += known
         except CrmError as error:
             flight.error = error
+            self._failures += 1
         return flight
 
-    def _cut(self) -> list[I]:
-        """The next batch: no record twice, and nothing whose record or parent is in another call."""
+    def _cut(self) -> tuple[list[I], set[str]]:
+        """The next batch and its names: no record twice, and nothing whose record or parent is in another call."""
         batch: list[I] = []
+        names: set[str] = set()
         later: list[I] = []
         taken: set[str] = set()
         while self.waiting and len(batch) < self._size and len(later) < 10 * self.way.limit:
             item = self.waiting.popleft()
             operation = self.way.of(item)
             own = {operation.key, operation.crm_id or f"new {operation.key}"}
-            if not own.isdisjoint(taken) or not self._busy.isdisjoint(self._names(item)):
+            mine = self._names(item)
+            if not own.isdisjoint(taken) or not self._busy.isdisjoint(mine):
                 later.append(item)
             else:
                 batch.append(item)
+                names.update(mine)
                 taken |= own
         self.waiting.extendleft(reversed(later))
-        return batch
+        return batch, names
 
     def _names(self, item: I) -> list[str]:
         """What nobody else may write at the same time: the record, and its parent."""
@@ -167,9 +206,9 @@ class _Batches(Generic[I]):
         if flight.error is None:
             self._lost = 0
             self._size = min(self.way.limit, self._size + max(1, self._size // 2))
-            self._most = min(self.way.width + _AHEAD, self._most * 2)
+            self.way.pace.flights = min(self.way.width + _AHEAD, self.way.pace.flights * 2)
             return known
-        self._most = 1
+        self.way.pace.flights = 1
         answered = {result.key for result in flight.results}
         rest = [item for item in flight.batch if self.way.of(item).key not in answered]
         if flight.error.status == _TOO_LARGE:
@@ -207,7 +246,7 @@ class _Batches(Generic[I]):
         self.way.sleep(jitter(max(self._tries.values())))
         self.waiting.extend(item for item, _ in self._locked)
         self._locked = []
-        self._most = 1
+        self.way.pace.flights = 1
         self._size = max(1, min(self._size, len(self.waiting)) // 2)
 
 

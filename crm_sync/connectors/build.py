@@ -7,7 +7,7 @@ a package `crm_sync.connectors.<kind>` whose module `crm` has a function
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,10 +22,12 @@ from crm_sync.core.spec import ConnectionSpec, SecretRef
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """A connection's options with secrets filled in; complaints name the connection file."""
+    """A connection's options with secrets filled in; complaints name the connection file, and the line of the option
+    as far as `lines` (by dotted path) tells."""
 
     file: str
     values: Mapping[str, Any]
+    lines: Mapping[str, int] = field(default_factory=dict)
 
     def get(self, path: str, default: Any = None) -> Any:
         """The option at a dotted path (`auth.client_id`), or the default if it is missing or null."""
@@ -43,7 +45,7 @@ class Options:
 
     def wrong(self, path: str, message: str) -> ConfigError:
         """A complaint about one option, to be raised."""
-        return ConfigError([Problem(self.file, None, path, message)])
+        return ConfigError([Problem(self.file, _line(self.lines, path), path, message)])
 
 
 Connect = Callable[[str, Options, TokenStore, TransportSettings], Crm]
@@ -68,7 +70,7 @@ def connect(
     Raises ConfigError for a secret that is not set, an unknown kind and unusable options.
     """
     problems: list[Problem] = []
-    options = Options(spec.file, _reveal(spec.options, env, spec.file, "", problems))
+    options = Options(spec.file, _reveal(spec.options, env, spec, "", problems), spec.lines)
     if problems:
         raise ConfigError(problems)
     own_bundle = options.get("ca_bundle")
@@ -92,17 +94,26 @@ def _connector(spec: ConnectionSpec) -> Connect:
         raise ConfigError([Problem(spec.file, None, "kind", message)]) from error
 
 
-def _reveal(value: Any, env: Mapping[str, str], file: str, path: str, problems: list[Problem]) -> Any:
+def _reveal(
+    value: Any, env: Mapping[str, str], spec: ConnectionSpec, path: str, problems: list[Problem]
+) -> Any:
     """The options with every SecretRef replaced by the variable's content; missing ones are added to problems."""
     if isinstance(value, SecretRef):
         content = env.get(value.env, "")
         if not content:
             message = f"the environment variable {value.env} is not set; it must hold the secret"
-            problems.append(Problem(file, None, path, message))
+            problems.append(Problem(spec.file, _line(spec.lines, path), path, message))
         return content
     if isinstance(value, Mapping):
         return {
-            name: _reveal(inner, env, file, f"{path}.{name}".lstrip("."), problems)
+            name: _reveal(inner, env, spec, f"{path}.{name}".lstrip("."), problems)
             for name, inner in value.items()
         }
     return value
+
+
+def _line(lines: Mapping[str, int], path: str) -> int | None:
+    """The line of an option; of what it belongs to, if it is not there itself."""
+    while path and path not in lines:
+        path = path.rpartition(".")[0]
+    return lines.get(path)

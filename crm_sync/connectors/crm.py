@@ -78,12 +78,14 @@ class ReadRequest:
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One write. `key` is the hub id and comes back in the result. `values` by vendor field name: only what has
-    to change (update) or everything known (create); None clears. `crm_id` is None for a create."""
+    to change (update) or everything known (create); None clears. `crm_id` is None for a create. `expected`: what the
+    CRM said in these fields when it was decided (update); a field without one is not compared."""
 
     key: str
     kind: Literal["create", "update", "delete"]
     crm_id: str | None
     values: Mapping[str, str | None]
+    expected: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,9 @@ class Crm(ABC):
     quiet: timedelta = QUIET
     """How long the watermark waits behind the vendor's clock while nothing new is seen: an index that stands still
     must not be outrun. What was modified last is read again as long, and the overlap."""
+    plan: int = 20_000
+    """How many records are best planned together: a job's worth, or so many that planning the next ones takes no longer
+    than the calls that are on their way."""
     deletions_apart: bool = False
     """Whether a windowed `changed` leaves deletions out, so that `deleted` has to be asked for them."""
 
@@ -250,7 +255,12 @@ class Crm(ABC):
     ) -> Iterator[list[Result]]:
         """Send the operations in the cheapest way; one list of results per answer of the vendor, so that the
         caller can commit what is known. Every operation gets exactly one result, unless an error is raised: then
-        those without one have an unknown outcome."""
+        those without one have an unknown outcome.
+
+        Compare and set: right before an update leaves, its record is looked at. If a field to be written says neither
+        what is `expected` nor what would be written, the update is not sent; its result has an error of class MOVED
+        that names the fields. What the CRM does not show is not compared. Between that look and the write a moment
+        remains (docs/decisions/0012-compare-and-set.md); a connection file may switch the look off."""
 
     @abstractmethod
     def resume_write(

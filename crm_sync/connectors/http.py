@@ -154,6 +154,8 @@ class Transport:
         target = self._absolute(url)
 
         def attempt() -> httpx.Response:
+            # Until the headers are here: vendors count requests that they work on for long (Salesforce: 20 seconds), and
+            # nothing is known of bodies. A place held while somebody reads one slowly could make him wait for himself.
             with self._limiter.slot(REQUESTS):
                 self._limiter.acquire(family)
                 request = self._client.build_request(

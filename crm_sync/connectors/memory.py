@@ -35,7 +35,7 @@ from crm_sync.connectors.crm import (
     Result,
     Window,
 )
-from crm_sync.connectors.memory_account import RECORD_TYPE, MemoryAccount, Row, holds
+from crm_sync.connectors.memory_account import RECORD_TYPE, MemoryAccount, Row, holds, stamp
 from crm_sync.core.errors import CrmError, ErrorClass, RecordError
 from crm_sync.core.spec import StreamSpec
 
@@ -63,7 +63,7 @@ class Knobs:
 class Faults:
     """What goes wrong. `timeout`: the next writing call gets no answer, before or after it took effect, once.
     `read_error`: raised by the next reading call, once. `reject`: operations with these keys are refused until
-    removed. `before_write`: called before each operation, to let a person edit at that very moment."""
+    removed. `before_write`: called between the look at a record and its write, to let a person edit at that moment."""
 
     timeout: Literal["before", "after"] | None = None
     read_error: CrmError | None = None
@@ -265,6 +265,9 @@ class MemoryCrm(Crm):
         return results
 
     def _apply(self, stream: StreamSpec, operation: Operation) -> Result:
+        moved = self.account.moved(stream, operation)
+        if moved is not None:
+            return moved
         if self.faults.before_write is not None:
             self.faults.before_write(operation)
         rejection = self.faults.reject.get(operation.key)
@@ -293,8 +296,3 @@ class MemoryCrm(Crm):
 
     def close(self) -> None:
         """Nothing to close."""
-
-
-def stamp(moment: datetime) -> str:
-    """`2026-01-02T03:04:05.000Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from itertools import count
 
+from crm_sync.connectors import unmoved
 from crm_sync.connectors.crm import FieldInfo, Operation, Result, Window
 from crm_sync.core.errors import ErrorClass, RecordError
 from crm_sync.core.spec import Condition, Operator, StreamSpec
@@ -129,6 +130,13 @@ class MemoryAccount:
 
     # What clients do.
 
+    def moved(self, stream: StreamSpec, operation: Operation) -> Result | None:
+        """The result of an update whose record says something else than expected; None if it may be applied."""
+        row = self._target(stream, operation)
+        names = () if row is None or row.deleted else operation.expected.keys() - self.habits.hidden
+        now = {name: row.values.get(name) for name in names} if row else {}
+        return unmoved.moved(unmoved.types_of(stream), operation, now)
+
     def apply(self, stream: StreamSpec, operation: Operation) -> Result:
         """Carry out one operation, or say why not. The result holds values and stamp as they are afterwards."""
         row, values = self._target(stream, operation), dict(operation.values)
@@ -229,6 +237,11 @@ class MemoryAccount:
         row = Row(crm_id, dict(values), modified, visible_at, deleted, merged_into)
         versions.append(row)
         return row
+
+
+def stamp(moment: datetime) -> str:
+    """`2026-01-02T03:04:05.000Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def holds(condition: Condition, value: str | None) -> bool:

@@ -26,6 +26,10 @@ from crm_sync.core.errors import CrmError, ErrorClass
 Token = Mapping[str, Any]
 
 _EARLY = 60.0  # seconds before its announced end at which a token is renewed
+_RENEWALS = 3
+"""Of the token for one request. The first may only bring what another process had stored, which may be as old as ours;
+and what is new may be refused again while others renew. An account that must be connected anew says so when it is
+asked for a token."""
 _ASSERTION_LIFE = 180.0  # seconds that a signed assertion is valid
 
 # RFC 6749 5.2, and what Salesforce and HubSpot add. True: the person has to connect again; False: a setting is wrong.
@@ -236,7 +240,7 @@ class MemoryTokenStore:
 
 
 class BearerAuth(httpx.Auth):
-    """Adds the connection's token to requests, and renews it once when the vendor answers 401.
+    """Adds the connection's token to requests, and renews it when the vendor answers 401.
 
     The store decides who renews: of many threads and processes that saw the same token refused, one does. A
     static token is never stored, so that a changed setting takes effect.
@@ -261,13 +265,12 @@ class BearerAuth(httpx.Auth):
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         token = self.token()
-        request.headers["Authorization"] = f"Bearer {token['access_token']}"
-        response = yield request
-        if response.status_code != 401:
-            return
-        token = self._renew(str(token["access_token"]))
-        request.headers["Authorization"] = f"Bearer {token['access_token']}"
-        yield request
+        for left in reversed(range(_RENEWALS + 1)):
+            request.headers["Authorization"] = f"Bearer {token['access_token']}"
+            response = yield request
+            if response.status_code != 401 or not left:
+                return
+            token = self._renew(str(token["access_token"]))
 
     def _renew(self, stale: str | None) -> Token:
         self._token = self._store.refresh(self._connection, stale, self._grant.renew)

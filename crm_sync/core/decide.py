@@ -14,6 +14,12 @@ from uuid import UUID
 from crm_sync.core.normalise import Invalid, to_crm, to_hub
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, Policy, StreamSpec
 
+OVERWRITES = 3
+"""So often in a row is a change in the CRM of an outbound field overwritten; then a person decides."""
+
+OVERWRITTEN = "outbound field: the hub overwrites what was changed in the CRM"
+"""The reason of such a write; the journal is asked by it how often that was."""
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -23,7 +29,9 @@ class Difference:
     latest time at which the field can have changed there. hub_at / hub_by: when our field (or, if not
     hub_at_is_of_field, our record) was last changed, and by whom: "hub" or the connection whose value was taken.
     crm_as_hub / hub_as_crm: references translated through the links; unused for other types. decision: what a
-    person decided about exactly these two values.
+    person decided about exactly these two values. overwrites: how often the CRM's changes of an outbound field were
+    overwritten in a row, without a change in the hub; made_by_crm: one of these writes sent the same value over the
+    CRM's present one, and reading it back showed that one again.
     """
 
     hub_id: UUID
@@ -45,6 +53,8 @@ class Difference:
     hub_at_is_of_field: bool = False
     decision: str | None = None
     decided_by: str | None = None
+    overwrites: int = 0
+    made_by_crm: bool = False
 
 
 class Kind(StrEnum):
@@ -99,14 +109,14 @@ def decide(  # noqa: PLR0911 - the truth table, one line a row
         return Verdict(d, Kind.CONVERGED, "both sides mean the same")
     if force and spec.direction is not Direction.OUTBOUND:
         return _take(d, meaning, "force: the CRM's value overwrites")
-    if d.decision == "use_crm":
+    if d.decision == "use_crm" and spec.direction is not Direction.OUTBOUND:
         return _take(d, meaning, f"decided by {d.decided_by}")
     if d.decision == "use_hub":
         return _push(d, meaning, f"decided by {d.decided_by}")
     if spec.direction is Direction.INBOUND:
         return _take(d, meaning, "inbound field: the CRM is the authority")
     if spec.direction is Direction.OUTBOUND:
-        return _push(d, meaning, "outbound field: the hub is the authority")
+        return _outbound(d, meaning)
     if d.agreed and not d.hub_changed:
         return _take(d, meaning, "changed in the CRM")
     if d.agreed and not d.crm_changed:
@@ -116,6 +126,27 @@ def decide(  # noqa: PLR0911 - the truth table, one line a row
     if not d.agreed and d.hub_now is None:
         return _take(d, meaning, "first agreement: blank in the hub")
     return _dispute(d, spec, meaning)
+
+
+def _outbound(d: Difference, meaning: Meaning) -> Verdict:
+    """The hub is the authority; but against a rule of the CRM's that rewrites what is sent nothing is sent for ever
+    (docs/decisions/0013-rewritten-outbound-fields.md)."""
+    if d.decision == "use_crm":
+        return Verdict(d, Kind.CONVERGED, f"decided by {d.decided_by}: the CRM keeps its value")
+    if d.hub_changed or not d.agreed:
+        return _push(d, meaning, "outbound field: the hub is the authority")
+    if d.made_by_crm:
+        return Verdict(d, Kind.CONVERGED, "outbound field: the CRM makes this of what is sent")
+    if d.overwrites < OVERWRITES:
+        return _push(d, meaning, OVERWRITTEN)
+    value = meaning.crm_as_hub if isinstance(meaning.crm_as_hub, str) else None
+    return Verdict(
+        d,
+        Kind.DISPUTE,
+        f"outbound field: changed in the CRM after {d.overwrites} overwrites",
+        value,
+        "use_hub",
+    )
 
 
 def _dispute(d: Difference, spec: FieldSpec, meaning: Meaning) -> Verdict:

@@ -27,6 +27,7 @@ class ErrorClass(StrEnum):
     TRANSIENT = "transient"  # may pass by itself and certainly had no effect: back off and try again
     UNKNOWN_OUTCOME = "unknown_outcome"  # the request may have taken effect: look before trying again
     CONCURRENCY = "concurrency"  # somebody else changed or locked the record: read again, then decide again
+    MOVED = "moved"  # the CRM shows another value than when it was decided: nothing was sent
     PERMISSION = "permission"  # object or field not allowed or not there: the field is frozen
     GONE = "gone"  # the record was deleted or merged
     PERMANENT = "permanent"  # will not work however often it is tried: a bug, or an unknown refusal
@@ -102,6 +103,10 @@ RULES: Mapping[ErrorClass, Rule] = {
     ErrorClass.CONCURRENCY: Rule(
         "at once, then decided anew in the next run", 3, True, _WAITS, _HEALTHY, False,
         "Somebody else was writing the record; the next sync reads it again.", False, soon=True,
+    ),
+    ErrorClass.MOVED: Rule(
+        "when it was read again and decided anew", 1, True, _WAITS, _HEALTHY, False,
+        "Somebody has just changed the field in the CRM; the next sync takes that into account.", False,
     ),
     ErrorClass.GONE: Rule(
         "when the record comes back", 1, False, _PARKED, _HEALTHY, False,

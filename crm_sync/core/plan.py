@@ -1,6 +1,6 @@
 """Plans: what would be sent to a CRM, as values, checked against what its describe says before any call is made."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,6 +61,15 @@ class _Rule:
             return _invalid("INVALID_OPTION", text, self.vendor)
         return None
 
+    def takes(self, column: Sequence[str | None]) -> bool:
+        """Whether all of these values are taken, seen at a glance."""
+        if self.error is not None or (self.required and None in column):
+            return False
+        there = filter(None, column)
+        if self.max_length is not None and max(map(len, there), default=0) > self.max_length:
+            return False
+        return self.options is None or all(self.refusal(value) is None for value in set(column))
+
 
 class Checker:
     """Checks writes of one kind ("create" or "update") of a stream; made once for many records.
@@ -99,6 +108,15 @@ class Checker:
                 text = f"{vendor} is required to create a record"
                 return Refusal(name, _invalid("REQUIRED_FIELD_MISSING", text, vendor))
         return None
+
+    def takes(self, columns: Mapping[str, Sequence[str | None]]) -> bool:
+        """Whether `refusal` would be None for every record of these columns (each record has them all); if not, one
+        by one tells. False although there is nothing is possible, for blanks."""
+        if any(rule.name in columns and not rule.takes(columns[rule.name]) for rule in self._rules):
+            return False
+        must = [name for name, _ in self._wanted if self._create or name in columns]
+        must += [name for name, _ in self._needed]
+        return not any(name not in columns or None in columns[name] for name in must)
 
 
 def _rule(spec: FieldSpec, kind: str, info: Described | None) -> _Rule:

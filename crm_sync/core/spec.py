@@ -178,7 +178,8 @@ class StreamSpec:
 @dataclass(frozen=True, slots=True)
 class ConnectionSpec:
     """One account of a CRM. `options` are the kind's own settings (hosts, API version, auth) as checked by the
-    mapping models; secrets in it are still references to environment variables (`SecretRef`)."""
+    mapping models; secrets in it are still references to environment variables (`SecretRef`). `lines`: on which line
+    of the file an option stands, by its dotted path."""
 
     name: str
     kind: str
@@ -187,6 +188,7 @@ class ConnectionSpec:
     file: str
     schedule: str = "*/5 * * * *"
     limits: Limits = field(default_factory=Limits)
+    lines: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -214,18 +213,7 @@ def _user_interface(
 ) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     log_file = here.home / "dagster.log"
     env = {**os.environ, **instance.environment(here.settings, here.url)}
-    command = [
-        sys.executable,
-        "-m",
-        "dagster",
-        "dev",
-        "-w",
-        str(dagster_home / "workspace.yaml"),
-        "-h",
-        "127.0.0.1",
-        "-p",
-        str(port),
-    ]
+    command = instance.user_interface(dagster_home, "127.0.0.1", port)
     with log_file.open("wb") as log_stream:
         process = leash.start(command, env, log_stream.fileno())
         try:

@@ -3,8 +3,9 @@
 from datetime import timedelta
 from typing import Any
 
-import psycopg
 from psycopg.types.json import Jsonb
+
+from crm_sync.hub.connect import connect
 
 LIFETIME = timedelta(minutes=15)
 
@@ -18,7 +19,7 @@ class PostgresAnswerMemory:
         self._lifetime = lifetime
 
     def load(self, connection: str, key: str) -> Any | None:
-        with psycopg.connect(self._url) as conn:
+        with connect(self._url) as conn:
             row = conn.execute(
                 "select answer from sync.answer where connection = %s and key = %s and heard_at > now() - %s",
                 [connection, key, self._lifetime],
@@ -26,7 +27,7 @@ class PostgresAnswerMemory:
         return row[0] if row else None
 
     def save(self, connection: str, key: str, answer: Any) -> None:
-        with psycopg.connect(self._url) as conn:
+        with connect(self._url) as conn:
             conn.execute(
                 "insert into sync.answer (connection, key, answer) values (%s, %s, %s) on conflict (connection, key)"
                 " do update set answer = excluded.answer, heard_at = clock_timestamp()",
@@ -34,5 +35,5 @@ class PostgresAnswerMemory:
             )
 
     def forget(self, connection: str, key: str) -> None:
-        with psycopg.connect(self._url) as conn:
+        with connect(self._url) as conn:
             conn.execute("delete from sync.answer where connection = %s and key = %s", [connection, key])

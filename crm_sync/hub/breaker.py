@@ -7,14 +7,17 @@ The row is shared by all processes, so that of all of them one tries. What count
 `core/errors.py`. Here is also what people are shown: the worst of what is known of a connection.
 """
 
+import threading
+import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from crm_sync.core.errors import RULES, ConnectionState, CrmError, ErrorClass
+from crm_sync.core.errors import RULES, ConnectionState, CrmError, ErrorClass, HeldError
+from crm_sync.hub.session import Session
 
 AFTER = 5
 """Failures in a row that open it."""
@@ -22,6 +25,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 30.0, 900.0
 """Seconds until one call is tried; doubled each time it fails. A fifth more or less, so that not all try at once."""
 PROBE_SECONDS = 120.0
 """So long the others wait for the one that tries; if it dies, another tries then."""
+
+ADMIT_EVERY = 0.5
+"""Seconds for which a process' look at it counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,71 @@ def failed(conn: Connection[Any], connection: str, error: CrmError, *, probing: 
             "longest": LONGEST_PAUSE,
         },
     )
+
+
+class Gate:
+    """The breaker as the threads of one process meet it. They share a look at it, but not the permission to try.
+
+    Methods raise HeldError: TRANSIENT if the database cannot be asked.
+    """
+
+    def __init__(self, session: Session, connection: str, *, force: bool) -> None:
+        self._session = session
+        self._connection = connection
+        self._force = force
+        self._lock = threading.Lock()
+        self._admission = Admission()
+        self._admitted_at = float("-inf")
+        self._thread = threading.local()  # probing: this thread's call is the one that is tried
+
+    def enter(self) -> None:
+        """Before a call. Raises HeldError, of the class of the last failure, if it must not be made."""
+        if self._probing:
+            return
+        with self._lock:
+            if time.monotonic() - self._admitted_at < ADMIT_EVERY:
+                return
+            found = self._session.with_connection(
+                lambda conn: admit(conn, self._connection, force=self._force)
+            )
+            if found.probing:
+                self._thread.probing = True
+                return
+            if found.error_class is None:
+                self._admission, self._admitted_at = found, time.monotonic()
+                return
+        when = datetime.now(UTC) + timedelta(seconds=found.wait)
+        raise HeldError(
+            found.error_class,
+            f"{self._connection} is not called before {when:%H:%M:%S} UTC, when it is tried again: {found.reason}",
+            code="BREAKER_OPEN",
+            retry_after=found.wait,
+        )
+
+    def worked(self) -> None:
+        """The call of this thread was answered."""
+        if self._admission.failures or self._probing:
+            try:
+                self._session.with_connection(lambda conn: worked(conn, self._connection))
+            finally:
+                self._forget()
+
+    def failed(self, error: CrmError) -> None:
+        """The call of this thread failed for good."""
+        probing = self._probing
+        try:
+            self._session.with_connection(lambda conn: failed(conn, self._connection, error, probing=probing))
+        finally:
+            self._forget()
+
+    @property
+    def _probing(self) -> bool:
+        return getattr(self._thread, "probing", False)
+
+    def _forget(self) -> None:
+        self._thread.probing = False
+        with self._lock:
+            self._admission, self._admitted_at = Admission(), float("-inf")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,17 @@ rules, or an edit by somebody in between - the CRM half stays what was sent, so 
 change made in the CRM, which it is. Whether two spellings mean the same is asked in Python, only where they differ.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 from uuid import UUID
 
 from psycopg import Connection, sql
 
 from crm_sync.core.normalise import to_hub
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
-from crm_sync.hub import mirror, told
+from crm_sync.hub import mirror, review, told
 from crm_sync.hub.intents import Intent, as_json
 from crm_sync.hub.sql import base_table, from_text, ident, mirror_table
 
@@ -60,10 +62,15 @@ def confirm_answers(
             "create temporary table accepted on commit drop as"
             " select i.hub_id, a.crm_id, i.kind, i.sent, i.hub_values, i.old_values, i.reasons,"
             " jsonb_build_object('id', a.crm_id, 'created', a.created) as answer,"
-            " case when a.told = '' then i.sent else a.told::jsonb end as told, a.stamp, null::jsonb as said"
+            " case when a.told = '' then i.sent else a.told::jsonb end as told, a.stamp, null::jsonb as said,"
+            " exists (select from {mirror} m where m.crm_id = a.crm_id) as known"
             " from answered a join sync.intent i"
             " on i.connection = {connection} and i.entity = {entity} and i.hub_id = a.hub_id"
-        ).format(connection=sql.Literal(stream.connection), entity=sql.Literal(stream.entity))
+        ).format(
+            connection=sql.Literal(stream.connection),
+            entity=sql.Literal(stream.entity),
+            mirror=mirror_table(stream),
+        )
     )
     told.tell_mirror(conn, stream)
     _confirm(conn, stream, run_id)
@@ -77,21 +84,15 @@ def confirm(conn: Connection, stream: StreamSpec, accepted: Sequence[Accepted], 
 
 
 def _confirm(conn: Connection, stream: StreamSpec, run_id: str | None) -> None:
-    names = told.names(conn, "sent")
+    names = told.names(conn, stream, "sent")
     fields = [spec for spec in stream.fields if spec.name in names]
     _judge(conn, stream, fields)
     _move_base(conn, stream, fields)
     _journal(conn, stream, run_id)
-    key = [stream.connection, stream.entity]
-    conn.execute(
-        "update review.conflict c set status = case when status = 'decided' then 'applied' else 'superseded' end"
-        " from accepted a where c.connection = %s and c.entity = %s and c.hub_id = a.hub_id and a.sent ? c.field"
-        " and c.status in ('open', 'decided', 'skipped')",
-        key,
-    )
+    review.close_written(conn, stream)
     conn.execute(
         "delete from sync.intent i using accepted a where i.connection = %s and i.entity = %s and i.hub_id = a.hub_id",
-        key,
+        [stream.connection, stream.entity],
     )
 
 
@@ -185,32 +186,64 @@ def _stage(conn: Connection, accepted: Sequence[Accepted]) -> None:
 
 
 def _judge(conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec]) -> None:
-    """Note in `said` where the mirror spells what was sent in another way that means the same."""
+    """Note in `said` where the mirror spells what was sent in another way that means the same, and in the answer which
+    fields it says something else about: what the CRM's own rules made of them, unless somebody was that quick."""
     found: dict[UUID, dict[str, str | None]] = {}
-    for spec in fields:
-        rows = conn.execute(
-            sql.SQL(
-                "select a.hub_id, {sent}, {meant}, m.{now} from accepted a left join {mirror} m on m.crm_id = a.crm_id"
-                " where a.sent ? {name} and m.{now} is distinct from {sent}"
-            ).format(
-                sent=told.value("sent", spec),
-                meant=told.value("hub_values", spec),
-                now=ident(spec.name),
-                mirror=mirror_table(stream),
-                name=sql.Literal(spec.name),
-            )
-        ).fetchall()
-        if rows:
-            ids, sent, meant, said = (list(column) for column in zip(*rows, strict=True))
-            for hub_id, now, same in zip(ids, said, _agrees(spec, sent, meant, said), strict=True):
-                if same:
-                    found.setdefault(hub_id, {})[spec.name] = now
+    rewritten: dict[UUID, list[str]] = {}
+    for spec, column in _spelled_otherwise(conn, stream, fields):
+        ids, sent, meant, said = zip(*column, strict=True)
+        for hub_id, now, same in zip(ids, said, _agrees(spec, sent, meant, said), strict=True):
+            if same:
+                found.setdefault(hub_id, {})[spec.name] = now
+            else:
+                rewritten.setdefault(hub_id, []).append(spec.name)
+    if rewritten:  # what was settled later tells nothing: there was time for a person's edit
+        conn.execute(
+            "update accepted a set answer = a.answer || jsonb_build_object('rewritten', s.names::jsonb)"
+            " from unnest(%s::uuid[], %s::text[]) as s (hub_id, names)"
+            " where a.hub_id = s.hub_id and not a.answer ? 'settled'",
+            [list(rewritten), [json.dumps(names) for names in rewritten.values()]],
+        )
     if found:
         conn.execute(
             "update accepted a set said = s.said::jsonb from unnest(%s::uuid[], %s::text[]) as s (hub_id, said)"
             " where a.hub_id = s.hub_id",
             [list(found), [as_json(values) for values in found.values()]],
         )
+
+
+_Spelled: TypeAlias = tuple[UUID, str | None, str | None, str | None]
+
+
+def _spelled_otherwise(
+    conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec]
+) -> Iterator[tuple[FieldSpec, list[_Spelled]]]:
+    """By field: the records of which the mirror says something else than was sent, with what was sent,
+    what it means in the hub, and what the mirror says. One look at all fields, for nearly always it finds nothing."""
+    moved = [
+        sql.SQL("(a.sent ? {} and m.{} is distinct from {})").format(
+            sql.Literal(spec.name), ident(spec.name), told.value("sent", spec)
+        )
+        for spec in fields
+    ]
+    if not moved:
+        return
+    columns = [
+        sql.SQL("{}, {}, {}, m.{}").format(
+            differs, told.value("sent", spec), told.value("hub_values", spec), ident(spec.name)
+        )
+        for spec, differs in zip(fields, moved, strict=True)
+    ]
+    rows = conn.execute(
+        sql.SQL("select a.hub_id, {} from accepted a join {} m on m.crm_id = a.crm_id where {}").format(
+            sql.SQL(", ").join(columns), mirror_table(stream), sql.SQL(" or ").join(moved)
+        )
+    ).fetchall()
+    for i, spec in enumerate(fields):
+        place = 1 + 4 * i
+        column = [(row[0], *row[place + 1 : place + 4]) for row in rows if row[place]]
+        if column:
+            yield spec, column
 
 
 def _move_base(conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec]) -> None:

@@ -10,8 +10,9 @@ from uuid import UUID
 from psycopg import Connection, sql
 from psycopg.rows import args_row
 
-from crm_sync.core.decide import Difference
-from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
+from crm_sync.core.decide import OVERWRITTEN, Difference
+from crm_sync.core.spec import Direction, FieldSpec, FieldType, StreamSpec
+from crm_sync.hub import frozen
 from crm_sync.hub.sql import (
     base_of,
     base_table,
@@ -81,8 +82,8 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
         "select d.hub_id, d.crm_id, d.hub_version, d.field, d.hub_now, d.hub_then, d.crm_now, d.crm_then,"
         " d.hub_changed, d.crm_changed, d.agreed, d.crm_at, {to_hub} as crm_as_hub, {to_crm} as hub_as_crm,"
         " coalesce(p.changed_at, r.changed_at) as hub_at, coalesce(p.changed_by, r.changed_by) as hub_by,"
-        " (p.changed_at is not null) as hub_at_is_of_field, c.decision, c.decided_by"
-        " from {view} d"
+        " (p.changed_at is not null) as hub_at_is_of_field, c.decision, c.decided_by, o.overwrites, o.made_by_crm"
+        " from {view} d cross join lateral ({overwrites}) o"
         " left join sync.provenance p on p.entity = {entity} and p.hub_id = any(%(ids)s) and p.hub_id = d.hub_id"
         " and p.field = d.field"
         " left join sync.provenance r on r.entity = {entity} and r.hub_id = any(%(ids)s) and r.hub_id = d.hub_id"
@@ -95,6 +96,7 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
         to_hub=to_hub,
         to_crm=to_crm,
         view=differences_view(stream),
+        overwrites=_overwrites(stream),
         entity=sql.Literal(stream.entity),
         connection=sql.Literal(stream.connection),
     )
@@ -102,10 +104,55 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
         return cursor.execute(query, {"ids": list(hub_ids)}).fetchall()
 
 
+def _overwrites(stream: StreamSpec) -> sql.Composable:
+    """Subquery: how often the CRM's changes of an outbound field were overwritten since the hub last changed it, and
+    whether what the CRM says was among them and came back at once. The journal is asked for such changes only."""
+    names = [spec.name for spec in stream.fields if spec.direction is Direction.OUTBOUND]
+    if not names:
+        return sql.SQL("select 0 as overwrites, false as made_by_crm")
+    return sql.SQL(
+        "select count(*) as overwrites, coalesce(bool_or(w.old_value is not distinct from d.crm_now"
+        " and w.answer -> 'rewritten' ? d.field), false) as made_by_crm from sync.change w"
+        " where d.field = any({names}) and d.agreed and d.crm_changed and not d.hub_changed"
+        " and w.entity = {entity} and w.hub_id = d.hub_id and w.connection = {connection} and w.field = d.field"
+        " and w.side = 'crm' and w.reason = {reason} and w.id > coalesce((select max(x.id) from sync.change x"
+        " where x.entity = {entity} and x.hub_id = d.hub_id and x.connection = {connection} and x.field = d.field"
+        " and x.side = 'crm' and x.reason <> {reason}), 0)"
+    ).format(
+        names=sql.Literal(names),
+        entity=sql.Literal(stream.entity),
+        connection=sql.Literal(stream.connection),
+        reason=sql.Literal(OVERWRITTEN),
+    )
+
+
+def differs(spec: FieldSpec) -> sql.Composable:
+    """Condition over h, b and m (hub, base, mirror): the field is in the view, unless it is frozen."""
+    return sql.SQL("({} is distinct from {} or {} is distinct from {} or not {})").format(
+        hub_now(spec),
+        ident("b", f"{spec.name}_hub"),
+        ident("m", spec.name),
+        ident("b", f"{spec.name}_crm"),
+        ident("b", f"{spec.name}_agreed"),
+    )
+
+
 def still(conn: Connection, stream: StreamSpec, hub_ids: Iterable[UUID]) -> set[UUID]:
-    """Those of these records that differ now."""
+    """Those of these records that differ now. As the view has it, without making a row of each field."""
+    seen = frozen.fields(conn, stream)
+    fields = [spec for spec in stream.fields if spec.name not in seen]
+    if not fields:
+        return set()
     rows = conn.execute(
-        sql.SQL("select distinct hub_id from {} where hub_id = any(%s)").format(differences_view(stream)),
+        sql.SQL(
+            "select b.hub_id from {base} b join {hub} h on h.id = b.hub_id"
+            " join {mirror} m on m.crm_id = b.crm_id and not m.deleted where b.hub_id = any(%s) and ({differs})"
+        ).format(
+            base=base_table(stream),
+            hub=hub_table(stream.entity),
+            mirror=mirror_table(stream),
+            differs=sql.SQL(" or ").join(map(differs, fields)),
+        ),
         [list(hub_ids)],
     ).fetchall()
     return {row[0] for row in rows}

@@ -99,6 +99,22 @@ def mark_differing(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]
     mark_hub(conn, stream, [row[0] for row in rows])
 
 
+_PARKED = sql.SQL(
+    "select p.side = 'hub', case p.side when 'hub' then p.record_id::uuid end,"
+    " case p.side when 'crm' then p.record_id end from sync.parked p where p.connection = %s and p.entity = %s"
+)
+
+
+def mark_parked(conn: Connection, stream: StreamSpec) -> int:
+    """Ask for every parked record of the stream to be tried again; returns how many."""
+    return conn.execute(
+        sql.SQL(
+            "insert into sync.mark (stream, by_hub, hub_id, crm_id) select distinct %s::int, p.* from ({}) p"
+        ).format(_PARKED),
+        [_number(conn, stream), stream.connection, stream.entity],
+    ).rowcount
+
+
 def mark_all(conn: Connection, stream: StreamSpec) -> int:
     """Ask for every record that differs, is parked or has no link to be looked at: the scheduled reconcile. Records
     that wait already are marked anew, once each; returns how many are marked."""
@@ -112,9 +128,9 @@ def mark_all(conn: Connection, stream: StreamSpec) -> int:
             " where not m.deleted and not exists (select from {base} b where b.crm_id = m.crm_id)"
             " union select true, h.id, null from {hub} h"
             " where not exists (select from {base} b where b.hub_id = h.id)"
-            " union select p.side = 'hub', case p.side when 'hub' then p.record_id::uuid end,"
-            " case p.side when 'crm' then p.record_id end from sync.parked p where p.connection = %s and p.entity = %s) w"
+            " union {parked}) w"
         ).format(
+            parked=_PARKED,
             view=differences_view(stream),
             mirror=mirror_table(stream),
             base=base_table(stream),

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from crm_sync.core.errors import SyncError
+from crm_sync.core.errors import ErrorClass, HeldError, SyncError
 from crm_sync.hub.store import Store
 
 
@@ -26,8 +26,9 @@ class Progress:
 def running(
     store: Store, connection: str, entity: str, sync_type: str, configuration: Mapping[str, Any]
 ) -> Iterator[Progress]:
-    """Keep the history of one stream and run: `running` now; `success`, `partial` (some records failed) or
-    `failed` (an exception, which goes on) at the end. Error messages never hold values of records.
+    """Keep the history of one stream and run: `running` now; `success`, `partial` (some records failed, or the limits
+    left the rest to a later run) or `failed` (an exception) at the end. An exception goes on in either case. Error
+    messages never hold values of records.
 
     Called by the holder of the stream's lease, so that a row of the stream that still says `running` belongs to a
     process that is gone; it becomes `failed`."""
@@ -44,9 +45,14 @@ def running(
     except BaseException as error:
         message = str(error) if isinstance(error, SyncError) else type(error).__name__
         if not store.conn.closed and not store.dry_run:
-            _end(store, history_id, progress, "failed", message)
+            _end(store, history_id, progress, "partial" if left_for_later(error) else "failed", message)
         raise
     _end(store, history_id, progress, "partial" if progress.failed else "success", None)
+
+
+def left_for_later(error: BaseException) -> bool:
+    """Whether a run only ended because the limits allow no more for now: nothing failed, and another run goes on."""
+    return isinstance(error, HeldError) and error.error_class is ErrorClass.RATE_LIMIT
 
 
 def _bury(store: Store, connection: str, entity: str, configuration: Mapping[str, Any]) -> None:

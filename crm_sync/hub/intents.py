@@ -78,4 +78,4 @@ def forget(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> Non
 
 def as_json(values: Mapping[str, str | None]) -> str:
     """A JSON object; fast, for these are written by the hundred thousand."""
-    return orjson.dumps(values).decode()
+    return orjson.dumps(values).decode() if values else "{}"

@@ -1,6 +1,7 @@
 """The keys that encrypt OAuth tokens at rest: from CRM_SYNC_SECRET_KEY, else from a file in CRM_SYNC_HOME."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from cryptography.fernet import Fernet
@@ -35,10 +36,11 @@ def token_keys(settings: Settings) -> list[bytes]:
 
 def _from_file(path: Path) -> bytes:
     """The content of the file; if it is missing, it is made whole first and then put in place, so that of several
-    processes that start at once one wins and all read the same key."""
+    processes or threads that start at once one wins and all read the same key."""
     if not path.exists():
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        handle, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # mode 0600
+        fresh = Path(name)
+        with os.fdopen(handle, "wb") as file:
             file.write(Fernet.generate_key())
         try:
             os.link(fresh, path)

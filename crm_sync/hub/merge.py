@@ -23,72 +23,108 @@ def apply(conn: Connection, stream: StreamSpec, verdicts: Sequence[Verdict], run
     moving = [v for v in verdicts if v.kind in (Kind.TAKE, Kind.CONVERGED)]
     if not moving:
         return set()
-    _stage(conn, moving)
     taken = {v.difference.field for v in moving if v.kind is Kind.TAKE}
     touched = {v.difference.field for v in moving}
+    fields = [stream.field(name) for name in sorted(touched)]
+    _stage(conn, moving, fields)
+    return move(conn, stream, [spec for spec in fields if spec.name in taken], fields, run_id)
+
+
+def move(
+    conn: Connection,
+    stream: StreamSpec,
+    taken: Sequence[FieldSpec],
+    touched: Sequence[FieldSpec],
+    run_id: str | None,
+) -> set[UUID]:
+    """Apply what is in the temporary table `moving`; returns the hub ids that went through.
+
+    A row of it is a record: hub_id, crm_id, version, crm_at, takes (whether anything of it goes into the hub), and of
+    each field in `touched` `<name>_moves`, `_take`, `_value` (in the hub's terms), `_crm`, `_hub` (as they were read)
+    and `_reason`. `taken` are the fields that go into the hub, of any record.
+    """
+    conn.execute("analyze moving (hub_id)")  # else it would be joined row against row
+    conn.execute("drop table if exists moved")
+    conn.execute("create temporary table moved (hub_id uuid) on commit drop")
     conn.execute("select set_config('crm_sync.actor', %s, true)", [stream.connection])
-    done: set[UUID] = set()
     if taken:
-        done |= _update_hub(conn, stream, [stream.field(name) for name in sorted(taken)])
-    done |= _move_base(conn, stream, [stream.field(name) for name in sorted(touched)], done)
-    _note(conn, stream, done, run_id)
+        _update_hub(conn, stream, taken)
+    _move_base(conn, stream, touched)
+    if taken:
+        _note(conn, stream, taken, run_id)
     conn.execute("select set_config('crm_sync.actor', '', true)")
-    return done
+    return {row[0] for row in conn.execute("select hub_id from moved")}
 
 
-def _stage(conn: Connection, moving: Sequence[Verdict]) -> None:
-    conn.execute("drop table if exists moving")
+_PARTS = ("moves", "take", "value", "crm", "hub", "reason")
+
+
+def _stage(conn: Connection, moving: Sequence[Verdict], fields: Sequence[FieldSpec]) -> None:
+    """Verdicts, one row a field, become one row a record."""
+    conn.execute("drop table if exists verdict, moving")
     conn.execute(
-        "create temporary table moving (hub_id uuid, crm_id text, version text, field text, take boolean, value text,"
+        "create temporary table verdict (hub_id uuid, crm_id text, version text, field text, take boolean, value text,"
         " crm_now text, hub_now text, crm_at timestamptz, reason text) on commit drop"
     )
-    with conn.cursor() as cursor, cursor.copy("copy moving from stdin") as copy:
+    with conn.cursor() as cursor, cursor.copy("copy verdict from stdin") as copy:
         for verdict in moving:
             d = verdict.difference
             copy.write_row(
                 (d.hub_id, d.crm_id, d.hub_version, d.field, verdict.kind is Kind.TAKE, verdict.value,
                  d.crm_now, d.hub_now, d.crm_at, verdict.reason)
             )  # fmt: skip
-
-
-def _wide(fields: Sequence[FieldSpec], *, only_takes: bool) -> sql.Composable:
-    """Subquery: one row per record, for each field its value, the CRM's value and whether it moves."""
-    parts: list[sql.Composable] = [sql.SQL("hub_id, min(version) as version, bool_or(take) as takes")]
-    for spec in fields:
-        condition = sql.SQL("field = {}{}").format(
-            sql.Literal(spec.name), sql.SQL(" and take") if only_takes else sql.SQL("")
+    parts: list[sql.Composable] = [
+        sql.SQL(
+            "hub_id, min(crm_id) as crm_id, min(version) as version, min(crm_at) as crm_at, bool_or(take) as takes"
         )
+    ]
+    for spec in fields:
         parts.append(
-            sql.SQL("coalesce(bool_or({0}), false) as {1}, max(value) filter (where {0}) as {2},"
-                    " max(crm_now) filter (where {0}) as {3}, max(hub_now) filter (where {0}) as {4}").format(
-                condition, *(ident(f"{spec.name}_{part}") for part in ("moves", "value", "crm", "hub"))
+            sql.SQL("coalesce(bool_or({0}), false) as {1}, coalesce(bool_or({0} and take), false) as {2},"
+                    " min(value) filter (where {0}) as {3}, min(crm_now) filter (where {0}) as {4},"
+                    " min(hub_now) filter (where {0}) as {5}, min(reason) filter (where {0}) as {6}").format(
+                sql.SQL("field = {}").format(sql.Literal(spec.name)), *(ident(f"{spec.name}_{part}") for part in _PARTS)
             )
         )  # fmt: skip
-    return sql.SQL("(select {} from moving group by hub_id)").format(sql.SQL(", ").join(parts))
+    conn.execute(
+        sql.SQL(
+            "create temporary table moving on commit drop as select {} from verdict group by hub_id"
+        ).format(sql.SQL(", ").join(parts))
+    )
 
 
-def _update_hub(conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec]) -> set[UUID]:
+def values(fields: Sequence[FieldSpec]) -> sql.Composable:
+    """Join: the fields of a record `m` of `moving`, one row each, as v (field, take, value, hub, reason)."""
+    rows = sql.SQL(", ").join(
+        sql.SQL("({}, {}, {}, {}, {})").format(
+            sql.Literal(spec.name),
+            *(ident("m", f"{spec.name}_{p}") for p in ("take", "value", "hub", "reason")),
+        )
+        for spec in fields
+    )
+    return sql.SQL("cross join lateral (values {}) as v (field, take, value, hub, reason)").format(rows)
+
+
+def _update_hub(conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec]) -> None:
     assignments = sql.SQL(", ").join(
         sql.SQL("{0} = case when {1} then {2} else {3} end").format(
             ident(spec.name),
-            ident("w", f"{spec.name}_moves"),
+            ident("w", f"{spec.name}_take"),
             from_text(spec, ident("w", f"{spec.name}_value")),
             ident("h", spec.name),
         )
         for spec in fields
     )
-    rows = conn.execute(
+    conn.execute(
         sql.SQL(
-            "update {hub} h set {assignments} from {wide} w"
-            " where h.id = w.hub_id and w.takes and h.xmin::text = w.version returning h.id"
-        ).format(hub=hub_table(stream.entity), assignments=assignments, wide=_wide(fields, only_takes=True))
-    ).fetchall()
-    return {row[0] for row in rows}
+            "with done as (update {hub} h set {assignments} from moving w"
+            " where h.id = w.hub_id and w.takes and h.xmin::text = w.version returning h.id)"
+            " insert into moved select id from done"
+        ).format(hub=hub_table(stream.entity), assignments=assignments)
+    )
 
 
-def _move_base(
-    conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec], taken: set[UUID]
-) -> set[UUID]:
+def _move_base(conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec]) -> None:
     """Both halves to what was agreed: ours as it stands in the row we hold, the CRM's as it was read.
 
     A computed field is taken as it was read too: what it is computed from may have been taken just now, and the CRM
@@ -110,34 +146,35 @@ def _move_base(
         )
         for spec in fields
     )  # fmt: skip
-    rows = conn.execute(
-        sql.SQL(
-            "update {base} b set {assignments} from {hub} h, {wide} w"
-            " where b.hub_id = h.id and h.id = w.hub_id"
-            " and ((not w.takes and h.xmin::text = w.version) or h.id = any(%s)) returning b.hub_id"
-        ).format(
-            base=base_table(stream),
-            assignments=assignments,
-            hub=hub_table(stream.entity),
-            wide=_wide(fields, only_takes=False),
-        ),
-        [list(taken)],
-    ).fetchall()
-    return {row[0] for row in rows}
-
-
-def _note(conn: Connection, stream: StreamSpec, done: set[UUID], run_id: str | None) -> None:
-    """Provenance (with the CRM's time) and journal of the values that were taken."""
     conn.execute(
-        "insert into sync.provenance (entity, hub_id, field, changed_at, changed_by)"
-        " select %s, hub_id, field, coalesce(crm_at, now()), %s from moving where take and hub_id = any(%s)"
-        " order by hub_id, field"
-        " on conflict (entity, hub_id, field) do update set changed_at = excluded.changed_at, changed_by = excluded.changed_by",
-        [stream.entity, stream.connection, list(done)],
+        sql.SQL(
+            "with done as (update {base} b set {assignments} from {hub} h, moving w"
+            " where b.hub_id = h.id and h.id = w.hub_id and case when w.takes"
+            " then w.hub_id in (select hub_id from moved) else h.xmin::text = w.version end"
+            " returning b.hub_id, w.takes)"
+            " insert into moved select hub_id from done where not takes"
+        ).format(base=base_table(stream), assignments=assignments, hub=hub_table(stream.entity))
+    )
+
+
+def _note(conn: Connection, stream: StreamSpec, taken: Sequence[FieldSpec], run_id: str | None) -> None:
+    """Provenance (with the CRM's time) and journal of the values that were taken."""
+    rows = sql.SQL(
+        "from moving m {} where v.take and m.hub_id in (select hub_id from moved) order by m.hub_id, v.field"
+    ).format(values(taken))
+    conn.execute(
+        sql.SQL(
+            "insert into sync.provenance (entity, hub_id, field, changed_at, changed_by)"
+            " select %s, m.hub_id, v.field, coalesce(m.crm_at, now()), %s {}"
+            " on conflict (entity, hub_id, field) do update"
+            " set changed_at = excluded.changed_at, changed_by = excluded.changed_by"
+        ).format(rows),
+        [stream.entity, stream.connection],
     )
     conn.execute(
-        "insert into sync.change (run_id, connection, entity, hub_id, crm_id, field, side, kind, old_value, new_value, reason)"
-        " select %s, %s, %s, hub_id, crm_id, field, 'hub', 'update', hub_now, value, reason from moving"
-        " where take and hub_id = any(%s) order by hub_id, field",
-        [run_id, stream.connection, stream.entity, list(done)],
+        sql.SQL(
+            "insert into sync.change (run_id, connection, entity, hub_id, crm_id, field, side, kind, old_value, new_value,"
+            " reason) select %s, %s, %s, m.hub_id, m.crm_id, v.field, 'hub', 'update', v.hub, v.value, v.reason {}"
+        ).format(rows),
+        [run_id, stream.connection, stream.entity],
     )

@@ -1,7 +1,8 @@
 """The mirror: what the CRM said when we last looked. Merges a staged page into it and marks what changed.
 
 Only columns that the page has are touched: absent is not null. A page that is older than what the mirror holds
-changes nothing, so pages may come twice and in any order.
+changes nothing, so pages may come twice and in any order. Of two states with the same stamp nobody can tell which is
+newer: a listing that may lag has to be asked about by id (`unsure_from`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,21 +21,34 @@ from crm_sync.hub.sql import canonical_crm, ident, mirror_table, render
 @dataclass(frozen=True, slots=True)
 class Merged:
     """Counts of one merged page; `newest` is the latest modification time in it (UTC), None if it was empty. absent:
-    our fields that it did not have, though it had others."""
+    our fields that it did not have, though it had others. unsure: ids of records that were left as they are, to be
+    looked up."""
 
     read: int = 0
     created: int = 0
     updated: int = 0
     deleted: int = 0
     newest: datetime | None = None
+    unsure: Sequence[str] = ()
     absent: frozenset[str] = frozenset()
 
 
-def merge(conn: Connection, stream: StreamSpec, page: Page, *, mark_dirty: bool = True) -> Merged:
+def merge(
+    conn: Connection,
+    stream: StreamSpec,
+    page: Page,
+    *,
+    mark_dirty: bool = True,
+    looked_up: bool = False,
+    unsure_from: datetime | None = None,
+) -> Merged:
     """Merge one page inside the caller's transaction.
 
     mark_dirty=False is for reading back what we wrote ourselves: the caller moves the base in the same
-    transaction and marks what still differs.
+    transaction and marks what still differs. looked_up: the page is no listing; if it lacks fields, it adds no
+    record, whose missing values would pass for blanks: the listing brings it, which freezes them. unsure_from: the
+    page is a listing that may lag behind from this moment on; a record of which it says something else than the
+    mirror does at the same stamp, be it older or newer, is left as it is and told in `Merged.unsure`.
     """
     staged = staging.load(conn, page)
     fields = [(spec, value) for spec in stream.fields if (value := _value(spec, staged)) is not None]
@@ -51,6 +65,8 @@ def merge(conn: Connection, stream: StreamSpec, page: Page, *, mark_dirty: bool 
         if source is not None:
             names.append(column)
             values.append(sql.SQL(expression).format(ident("s", source)))
+    told = {spec.name for spec, _ in fields}
+    absent = frozenset(spec.name for spec in stream.fields if spec.name not in told)
     modified = staged.column(MODIFIED_AT)
     stamp = (
         sql.SQL("nullif({}, '')::timestamptz").format(ident("s", modified))
@@ -70,17 +86,20 @@ def merge(conn: Connection, stream: StreamSpec, page: Page, *, mark_dirty: bool 
                 ),
                 old=sql.SQL(", ").join(ident("m", n) for n in names),
                 new=sql.SQL(", ").join(ident("i", n) for n in names),
-                deleted=sql.SQL("deleted") if "deleted" in names else sql.SQL("false"),
+                deleted=sql.SQL("i.deleted") if "deleted" in names else sql.SQL("false"),
+                adds=sql.SQL("false" if looked_up and absent else "true"),
+                unsure_from=sql.SQL("{}::timestamptz").format(sql.Literal(unsure_from)),
                 connection=sql.Literal(stream.connection),
                 entity=sql.Literal(stream.entity),
                 mark=sql.SQL("true" if mark_dirty else "false"),
             )
         ).fetchone()
-    merged = Merged(*row) if row is not None else Merged()
-    told = {spec.name for spec, _ in fields}
+    if row is None:
+        return Merged()
+    merged = replace(Merged(*row[:-1]), unsure=tuple(row[-1]))
     if not merged.read or not told:  # nothing, or deletions only
         return merged
-    return replace(merged, absent=frozenset(spec.name for spec in stream.fields if spec.name not in told))
+    return replace(merged, absent=absent)
 
 
 @contextmanager
@@ -118,7 +137,8 @@ def held(
 # later time is written, so that no older page is taken for newer, but concerns nobody.
 _MERGE = """
 with probed as materialized (
-  select i.*, m.crm_id is not null as known, ({old}) is distinct from ({new}) as changed
+  select i.*, m.crm_id is not null as known, ({old}) is distinct from ({new}) as changed,
+    coalesce(i.modified_at = m.modified_at and i.modified_at >= {unsure_from}, false) and not {deleted} as unsure
   from (select distinct on (crm_id collate "C") * from (
       select {crm_id} as crm_id, {modified} as modified_at, {values} from staging s) as t (crm_id, modified_at, {columns})
     order by crm_id collate "C", modified_at desc nulls last) i
@@ -129,11 +149,11 @@ with probed as materialized (
     or i.modified_at > m.modified_at or (m.modified_at is null and i.modified_at is not null)
 ), inserted as (
   insert into {mirror} (crm_id, modified_at, {columns})
-  select crm_id, modified_at, {columns} from probed where not known and not {deleted}
+  select crm_id, modified_at, {columns} from probed i where not known and not {deleted} and {adds}
   returning crm_id
 ), updated as (
   update {mirror} m set modified_at = coalesce(p.modified_at, m.modified_at), seen_at = clock_timestamp(), {assignments}
-  from probed p where p.known and m.crm_id = p.crm_id
+  from probed p where p.known and not p.unsure and m.crm_id = p.crm_id
   returning m.crm_id, p.changed, m.deleted
 ), marked as (
   insert into sync.mark (stream, by_hub, crm_id)
@@ -142,7 +162,8 @@ with probed as materialized (
   where {mark} and s.connection = {connection} and s.entity = {entity}
 )
 select page.read, (select count(*) from inserted),
-  count(*) filter (where changed and not deleted), count(*) filter (where changed and deleted), page.newest
+  count(*) filter (where changed and not deleted), count(*) filter (where changed and deleted), page.newest,
+  array(select crm_id from probed where unsure)
 from (select count(*) as read, max({modified}) as newest from staging s) page left join updated on true
 group by page.read, page.newest
 """

@@ -66,17 +66,6 @@ def replace(
     park(conn, stream, items, run_id)
 
 
-def requeue(conn: Connection, stream: StreamSpec) -> int:
-    """Mark every parked record of the stream dirty, to be tried again; returns how many."""
-    return conn.execute(
-        "insert into sync.mark (stream, by_hub, hub_id, crm_id)"
-        " select distinct s.id, p.side = 'hub', case p.side when 'hub' then p.record_id::uuid end,"
-        " case p.side when 'crm' then p.record_id end"
-        " from sync.parked p join sync.stream s using (connection, entity) where p.connection = %s and p.entity = %s",
-        [stream.connection, stream.entity],
-    ).rowcount
-
-
 def count(conn: Connection, stream: StreamSpec) -> int:
     row = conn.execute(
         "select count(distinct (side, record_id)) from sync.parked where connection = %s and entity = %s",

@@ -85,17 +85,29 @@ def recorded(
     return {(hub_id, field): (hub, crm) for hub_id, field, hub, crm in rows}
 
 
+_CLOSE = (
+    "update review.conflict c set status = case when status = 'decided' then 'applied' else 'superseded' end {}"
+    " where c.connection = %s and c.entity = %s and c.status in ('open', 'decided', 'skipped') and {}"
+)
+"""A conflict is closed as applied if it was decided, else as superseded."""
+
+
 def close(
     conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID], still: Iterable[tuple[UUID, str]]
 ) -> None:
-    """Close the conflicts of these records that are not disputes any more: applied if decided, else superseded."""
+    """Close the conflicts of these records that are not disputes any more."""
     keys = list(still)
+    gone = "c.hub_id = any(%s) and (c.hub_id, c.field) not in (select * from unnest(%s::uuid[], %s::text[]))"
     conn.execute(
-        "update review.conflict set status = case when status = 'decided' then 'applied' else 'superseded' end"
-        " where connection = %s and entity = %s and hub_id = any(%s) and status in ('open', 'decided', 'skipped')"
-        " and (hub_id, field) not in (select * from unnest(%s::uuid[], %s::text[]))",
+        _CLOSE.format("", gone),
         [stream.connection, stream.entity, list(hub_ids), [k[0] for k in keys], [k[1] for k in keys]],
     )
+
+
+def close_written(conn: Connection, stream: StreamSpec) -> None:
+    """Close the conflicts about what was written: the fields sent, in the temporary table `accepted` (confirm.py)."""
+    written = "c.hub_id = a.hub_id and a.sent ? c.field"
+    conn.execute(_CLOSE.format("from accepted a", written), [stream.connection, stream.entity])
 
 
 def find(

@@ -19,6 +19,8 @@ class Session:
     """Opened when first used, and again after it broke. Raises HeldError(TRANSIENT) if the database is away."""
 
     def __init__(self, url: str) -> None:
+        self.opened = 0
+        """How often: what belongs to a session of the server (its advisory locks) is gone when this has changed."""
         self._url = url
         self._conn: psycopg.Connection | None = None
         self._lock = threading.Lock()
@@ -40,6 +42,7 @@ class Session:
                     self._conn = psycopg.connect(
                         self._url, autocommit=True, application_name="crm_sync limits"
                     )
+                    self.opened += 1
                     self._conn.execute("set synchronous_commit = off; set timezone = 'UTC'")
                 return do(self._conn)
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
@@ -54,5 +57,6 @@ class Session:
         """Can be used again afterwards."""
         with self._lock:
             if self._conn is not None:
+                self.opened += 1
                 self._conn.close()
             self._conn = None

@@ -27,12 +27,18 @@ HUB_TYPES: dict[FieldType, str] = {
     FieldType.REFERENCE: "uuid",
 }
 
+# Choices trimmed, each once, in order: what sync.canon_multi does, at a third of its cost, which is mostly the call.
+_CHOICES = (
+    "(select string_agg(x, ';' order by x collate \"C\")"
+    " from (select distinct btrim(u) as x from unnest({0}) u where btrim(u) <> '') s)"
+)
+
 _TO_TEXT: dict[FieldType, str] = {
     FieldType.DATE: "to_char({0}, 'YYYY-MM-DD')",
     FieldType.DATETIME: "to_char({0} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')",
     FieldType.NUMBER: "trim_scale({0})::text",
     FieldType.BOOLEAN: "{0}::text",
-    FieldType.MULTIPICKLIST: "sync.canon_multi({0})",
+    FieldType.MULTIPICKLIST: _CHOICES,
     FieldType.JSON: "{0}::text",
     FieldType.REFERENCE: "{0}::text",
 }
@@ -41,12 +47,21 @@ _FROM_TEXT: dict[FieldType, str] = {
     FieldType.MULTIPICKLIST: "string_to_array({0}, ';')",
 }
 
+# The spellings that nearly every value has are told at a glance; the others are left to the dearer expressions.
 _CANON_CRM: dict[FieldType, str] = {
     FieldType.NUMBER: "sync.canon_number({0})",
-    FieldType.DATETIME: "sync.canon_datetime({0})",
+    FieldType.DATETIME: (
+        "case when {0} ~ '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}[.][0-9]{{3}}(?:[+]0000|Z)$'"
+        " then left({0}, 23) || 'Z' else sync.canon_datetime({0}) end"
+    ),
     FieldType.BOOLEAN: "lower({0})",
     FieldType.MULTIPICKLIST: (
-        "case when strpos({0}, ';') = 0 then nullif(btrim({0}), '') else sync.canon_multi(string_to_array({0}, ';')) end"
+        "case when strpos({0}, ';') = 0 then nullif(btrim({0}), '')"
+        " when btrim({0}, ' ;') = {0} and strpos({0}, '; ') = 0 and strpos({0}, ' ;') = 0"
+        " and strpos(substr({0}, strpos({0}, ';') + 1), ';') = 0 and split_part({0}, ';', 1) <> split_part({0}, ';', 2)"
+        " then case when split_part({0}, ';', 1) collate \"C\" < split_part({0}, ';', 2) then {0}"
+        " else split_part({0}, ';', 2) || ';' || split_part({0}, ';', 1) end"
+        " else " + _CHOICES.format("string_to_array({0}, ';')") + " end"
     ),
 }
 

@@ -12,6 +12,7 @@ import psycopg
 
 from crm_sync.core.errors import LostLeaseError, StorageError
 from crm_sync.hub import lease
+from crm_sync.hub.connect import connect
 from crm_sync.hub.lease import Lease
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ class Store:
         self.url = url
         self.dry_run = dry_run
         self.run_id = run_id
-        self.conn = psycopg.connect(url, autocommit=True)
+        self.conn = connect(url, autocommit=True)
         self.conn.execute(_SESSION)
         self._leases: list[Lease] = []
         if dry_run:
@@ -64,12 +65,17 @@ class Store:
         """What `calls` gives, one by one; before each is asked for, the leases must still be ours.
 
         For writes to a CRM, which no transaction protects: a run that was stopped for an hour must not send the
-        next batch when it wakes up. Raises LostLeaseError.
+        next batch when it wakes up. Raises LostLeaseError. However it ends, `calls` is closed, and no thread of it left.
         """
-        self._check()
-        for answer in calls:
-            yield answer
+        try:
             self._check()
+            for answer in calls:
+                yield answer
+                self._check()
+        finally:
+            close = getattr(calls, "close", None)
+            if close is not None:
+                close()
 
     @contextmanager
     def exclusive(self, what: str) -> Iterator[None]:

@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import psycopg
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from crm_sync.connectors.crm import Renew
 from crm_sync.core.errors import SyncError
+from crm_sync.hub.connect import connect
 
 
 class PostgresTokenStore:
@@ -28,12 +28,12 @@ class PostgresTokenStore:
         self._fernet = MultiFernet([Fernet(key) for key in keys])
 
     def load(self, connection: str) -> Mapping[str, Any] | None:
-        with psycopg.connect(self._url) as conn:
+        with connect(self._url) as conn:
             row = conn.execute("select sealed from sync.token where connection = %s", [connection]).fetchone()
         return None if row is None else self._open(connection, row[0])
 
     def refresh(self, connection: str, stale: str | None, renew: Renew) -> Mapping[str, Any]:
-        with psycopg.connect(self._url) as conn:
+        with connect(self._url) as conn:
             conn.execute(
                 "select pg_advisory_xact_lock(hashtextextended('crm_sync token ' || %s, 0))", [connection]
             )

@@ -6,18 +6,20 @@ from crm_sync.core.spec import FieldSpec, StreamSpec
 from crm_sync.hub.sql import canonical_crm, ident, mirror_table
 
 
-def names(conn: Connection, column: str) -> set[str]:
+def names(conn: Connection, stream: StreamSpec, column: str) -> set[str]:
     """The fields that one of the JSON columns of `accepted` mentions."""
-    rows = conn.execute(
-        sql.SQL("select distinct jsonb_object_keys({}) from accepted").format(ident(column))
-    ).fetchall()
-    return {row[0] for row in rows}
+    mentioned = sql.SQL(", ").join(
+        sql.SQL("bool_or({} ? {})").format(ident(column), sql.Literal(spec.name)) for spec in stream.fields
+    )
+    row = conn.execute(sql.SQL("select {} from accepted").format(mentioned)).fetchone() or ()
+    return {spec.name for spec, found in zip(stream.fields, row, strict=True) if found}
 
 
 def tell_mirror(conn: Connection, stream: StreamSpec) -> None:
     """What was told goes into the mirror, in its spelling, unless the mirror holds something newer. What was not told
-    is absent and stays; parts of a computed value are not in the mirror."""
-    mentioned = names(conn, "told")
+    is absent and stays; parts of a computed value are not in the mirror. Which records it holds was noted before
+    (`known`): looked for by the statement that adds others, it would look through all that it has added by then."""
+    mentioned = names(conn, stream, "told")
     fields = [spec for spec in stream.fields if spec.name in mentioned and spec.vendor.template is None]
     texts = [canonical_crm(spec.type, value("told", spec)) for spec in fields]
     assignments = [
@@ -31,9 +33,9 @@ def tell_mirror(conn: Connection, stream: StreamSpec) -> None:
     conn.execute(
         sql.SQL(
             "with fresh as (insert into {mirror} ({columns}) select {values} from accepted a"
-            " where a.told is not null and not exists (select from {mirror} known where known.crm_id = a.crm_id)"
-            " on conflict (crm_id) do nothing)"
-            " update {mirror} m set {assignments} from accepted a where a.told is not null and m.crm_id = a.crm_id"
+            " where a.told is not null and not a.known on conflict (crm_id) do nothing)"
+            " update {mirror} m set {assignments} from accepted a"
+            " where a.told is not null and a.known and m.crm_id = a.crm_id"
             " and (a.stamp is null or m.modified_at is null or a.stamp >= m.modified_at)"
         ).format(
             mirror=mirror_table(stream),

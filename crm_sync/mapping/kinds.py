@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from crm_sync.mapping.models import ConnectionModel, Strict
 from crm_sync.mapping.nodes import Path
-from crm_sync.mapping.values import BaseUrl, FilePath, Secret, Setting, count, natural, wrong
+from crm_sync.mapping.values import BaseUrl, FilePath, Secret, Setting, Switch, count, natural, wrong
 
 
 def _matching(pattern: str, message: str) -> Any:
@@ -35,6 +35,7 @@ _HubSpotVersion = _matching(
     'must be "v3" or the month of a HubSpot API version, such as "2026-03" or "2026-09"',
 )
 _PortalId = _matching(r"[0-9]{1,18}", "must be the number of the account (Hub ID)")
+_CHECK = "Look at records right before they are updated: what somebody changed since it was last read is not overwritten."
 _CLIENT_ID = "Id of the connected app."
 _CLIENT_SECRET = "Secret of the connected app."  # noqa: S105 - a description
 
@@ -112,6 +113,7 @@ class SalesforceConnection(ConnectionModel):
     bulk_write_above: count(0, 1_000_000_000) = Field(  # type: ignore[valid-type]
         2000, description="Writes of more records than this use Bulk API 2.0."
     )
+    check_before_write: Switch = Field(True, description=f"{_CHECK} One call for 2,000 records.")
     page_size: count(200, 2000) | None = Field(  # type: ignore[valid-type]
         None, description="Records per page of a query. Default: Salesforce's own."
     )
@@ -175,6 +177,7 @@ class HubSpotConnection(ConnectionModel):
         60,
         description="Seconds that HubSpot's search index may be behind; so long afterwards it is asked again.",
     )
+    check_before_write: Switch = Field(True, description=f"{_CHECK} One call for 100 records.")
     webhook_secret: Secret | None = Field(
         None, description="Secret that proves that a webhook is genuine. Default: `auth.client_secret`."
     )

@@ -4,7 +4,7 @@ Here: names that must be unique, fields of the hub on which connections must agr
 functions take what could be read; complaints are collected, and raised together by `load.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path as FilePath
@@ -187,7 +187,17 @@ def _connection(parsed: Parsed, model: ConnectionModel, ordered: list[str]) -> C
         file=parsed.file,
         schedule=model.schedule,
         limits=model.limits.limits() if model.limits is not None else Limits(),
+        lines=dict(_lines(parsed.node, model.options(), ())),
     )
+
+
+def _lines(node: Node, options: Mapping[str, Any], above: Path) -> Iterator[tuple[str, int]]:
+    """Where each option stands, by its dotted path."""
+    for key, value in options.items():
+        path = (*above, key)
+        yield dotted(path), node.line_of(path)
+        if isinstance(value, dict):
+            yield from _lines(node, value, path)
 
 
 def _located(options: dict[str, Any], folder: FilePath) -> dict[str, Any]:

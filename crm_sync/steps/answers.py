@@ -10,7 +10,8 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from crm_sync.connectors.crm import Crm, Operation, Result
+from crm_sync.connectors import unmoved
+from crm_sync.connectors.crm import CRM_ID, MODIFIED_AT, BatchPage, Crm, Operation, Result
 from crm_sync.core.errors import RULES, ErrorClass, RecordState, SyncError
 from crm_sync.core.spec import StreamSpec
 from crm_sync.hub import confirm, dirty, intents, mirror, parked, watermark
@@ -81,7 +82,7 @@ class Answers:
                 # Pages of a reading that began before would pass for changes: they say what was there before.
                 watermark.Job(self.store, self.stream, "inbound").clear()
             for page in pages:
-                mirror.merge(conn, self.stream, page, mark_dirty=False)
+                mirror.merge(conn, self.stream, page, mark_dirty=False, looked_up=True)
             if accepted:
                 told = (self._answer(r, look=look) for r in accepted)
                 confirm.confirm_answers(conn, self.stream, told, self.store.run_id)
@@ -94,6 +95,7 @@ class Answers:
             kind = by_key[r.key].kind
             self.report.add("created" if kind == "create" else "updated")
             self.report.show(record=r.crm_id or "", action=f"{kind}d in the CRM")
+        self._look_again(by_key, [r for r in results if _moved(r)])
         return again
 
     def _answer(self, result: Result, *, look: bool) -> Answer:
@@ -118,7 +120,7 @@ class Answers:
             if r.error is None:
                 raise SyncError(f"{self.stream.name}: a refused record without a reason (hub id {r.key})")
             if r.error.error_class not in _CERTAIN:
-                self.report.add("retry")
+                self.report.add("moved" if _moved(r) else "retry")
                 again.add(UUID(r.key))
                 continue
             field = next((self._ours[name] for name in r.error.fields if name in self._ours), "")
@@ -130,3 +132,40 @@ class Answers:
         self.report.add("parked", len(items))
         intents.forget(conn, self.stream, known)
         return again
+
+    def _look_again(self, by_key: Mapping[str, Operation], moved: Sequence[Result]) -> None:
+        """What somebody changed in the CRM before our write left goes into the mirror: the hub step decides anew."""
+        expected = {r.crm_id: by_key[r.key].expected for r in moved if r.crm_id is not None}
+        for page in self.crm.by_ids(self.stream, list(expected)) if expected else ():
+            with self.store.transaction() as conn:
+                mirror.merge(conn, self.stream, page)
+                stale = self._stale(conn, page, expected)
+                if stale is not None:
+                    mirror.merge(conn, self.stream, stale)
+
+    def _stale(
+        self, conn: Connection, page: BatchPage, expected: Mapping[str, Mapping[str, str | None]]
+    ) -> BatchPage | None:
+        """The records of the page, without their stamps, of which the mirror still says what the CRM does not.
+
+        The mirror takes no page that is older than what it holds. If it holds a stamp that the CRM has never set, the
+        record would be found to have moved again and again, and never be sent."""
+        shown = unmoved.shown(page)
+        types = unmoved.types_of(self.stream)
+        held = mirror.held(conn, self.stream, [crm_id for crm_id in shown if crm_id in expected], lock=True)
+        stale = {
+            crm_id
+            for crm_id, ours in held.items()
+            for name, value in expected[crm_id].items()
+            if name in shown[crm_id]
+            and ours.get(self._ours[name]) == value
+            and not unmoved.same(types[name], shown[crm_id][name], value)
+        }
+        if not stale:
+            return None
+        chosen = page.batch.filter([crm_id in stale for crm_id in page.batch.column(CRM_ID).to_pylist()])
+        return BatchPage(chosen.drop_columns([MODIFIED_AT]))
+
+
+def _moved(result: Result) -> bool:
+    return result.error is not None and result.error.error_class is ErrorClass.MOVED

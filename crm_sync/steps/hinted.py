@@ -33,7 +33,7 @@ def hinted(store: Store, crm: Crm, stream: StreamSpec) -> Report:
     with store.exclusive(stream.name):  # as inbound and outbound do: no page is older than what is known
         for page in crm.by_ids(stream, _ours(store, stream, found.crm_ids)):
             with store.transaction() as conn:
-                merged = mirror.merge(conn, stream, page)
+                merged = mirror.merge(conn, stream, page, looked_up=True)
             for name in ("created", "updated", "deleted"):
                 report.add(name, getattr(merged, name))
         report.add("events", inbox.done(store.conn, stream, found.newest))

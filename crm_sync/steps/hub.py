@@ -12,13 +12,14 @@ import psycopg
 
 from crm_sync.core.decide import Kind, Verdict, decide_all
 from crm_sync.core.spec import Direction, StreamSpec
-from crm_sync.hub import confirm, differences, dirty, history, intents, merge, parked, review
+from crm_sync.hub import confirm, differences, dirty, history, intents, merge, parked, plain, review
 from crm_sync.hub.confirm import Accepted
 from crm_sync.hub.dirty import Entry
+from crm_sync.hub.plain import Taken
 from crm_sync.hub.sql import base_table
 from crm_sync.hub.store import Store
 from crm_sync.steps.linking import Linker
-from crm_sync.steps.options import Options, Report
+from crm_sync.steps.options import PREVIEW_ROWS, Options, Report
 from crm_sync.steps.reasons import invalid_value, refused_by_hub
 from crm_sync.steps.work import Work
 
@@ -102,7 +103,37 @@ class _Chunk:
     def _look(self, hub_ids: set[UUID]) -> set[UUID]:
         """Decide about linked records; returns those that still have something to be done elsewhere."""
         doubtful = self._settle_intents(list(hub_ids))
-        return self._decide(list(hub_ids - doubtful)) | doubtful
+        taken = self._take_plain(list(hub_ids - doubtful))
+        still_open = (
+            self._decide(list(hub_ids - doubtful - taken.found)) | (taken.found - taken.done) | doubtful
+        )
+        if taken.done:
+            review.close(self.conn, self.stream, list(taken.done), [])
+            still_open |= differences.still(self.conn, self.stream, taken.done)
+        return still_open
+
+    def _take_plain(self, hub_ids: Sequence[UUID]) -> Taken:
+        """Take what needs no deciding, without fetching it. A dry run shows every value, and force has reasons of its
+        own: they fetch all."""
+        report, options = self.work.report, self.work.options
+        if not hub_ids or options.force or options.dry_run:
+            return Taken()
+        try:
+            with self.conn.transaction():
+                taken = plain.take(
+                    self.conn,
+                    self.stream,
+                    hub_ids,
+                    self.work.store.run_id,
+                    show=PREVIEW_ROWS - len(report.preview),
+                )
+        except (psycopg.IntegrityError, psycopg.DataError):
+            return Taken()  # the others find out which record it is
+        report.add("updated", len(taken.done))
+        report.add("retry", len(taken.found - taken.done))
+        for hub_id, name, reason in taken.shown:
+            report.show(record=str(hub_id), action=f"{name} taken: {reason}")
+        return taken
 
     def _settle_intents(self, hub_ids: Sequence[UUID]) -> set[UUID]:
         """Writes of ours without an answer whose effect the mirror shows are confirmed before anything is decided:
@@ -131,6 +162,9 @@ class _Chunk:
     def _decide(self, hub_ids: Sequence[UUID]) -> set[UUID]:
         """Apply the takes of linked records; returns the records that still have something to be done elsewhere."""
         options = self.work.options
+        if not hub_ids:
+            self._count([], [])
+            return set()
         found = differences.read(self.conn, self.stream, hub_ids)
         verdicts = list(
             decide_all(self.stream, found, force=options.force, check=not options.skip_validation)
@@ -173,8 +207,7 @@ class _Chunk:
         if not verdicts:
             return set()
         try:
-            with self.conn.transaction():
-                return merge.apply(self.conn, self.stream, verdicts, self.work.store.run_id)
+            return self._apply_at_once(verdicts)
         except (psycopg.IntegrityError, psycopg.DataError) as error:
             records = sorted({v.difference.hub_id for v in verdicts})
             if len(records) == 1:
@@ -185,6 +218,15 @@ class _Chunk:
             return self._apply([v for v in verdicts if v.difference.hub_id in half]) | self._apply(
                 [v for v in verdicts if v.difference.hub_id not in half]
             )
+
+    def _apply_at_once(self, verdicts: Sequence[Verdict]) -> set[UUID]:
+        with self.conn.transaction() as applying:
+            done = merge.apply(self.conn, self.stream, verdicts, self.work.store.run_id)
+            if (
+                self.work.options.dry_run
+            ):  # it lasts, and an application must not wait for these rows until it ends
+                raise psycopg.Rollback(applying)
+        return done
 
     def _count(self, verdicts: Sequence[Verdict], applied: Sequence[Verdict]) -> None:
         report = self.work.report

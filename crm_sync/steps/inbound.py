@@ -8,7 +8,8 @@ knows what a change means: that is the hub step's business.
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from crm_sync.connectors.crm import Crm, Page, ReadRequest, Window
 from crm_sync.core.spec import StreamSpec
 from crm_sync.core.window import Reading, next_watermark, reading
-from crm_sync.hub import frozen, history, mirror, parked, watermark
+from crm_sync.hub import dirty, frozen, history, mirror, watermark
 from crm_sync.hub.store import Store
 from crm_sync.steps.options import Options, Report, calls_since
 
@@ -44,83 +45,142 @@ def inbound(
         history.running(
             store, stream.connection, stream.entity, _sync_type(options, backfill), configuration
         ) as progress,
+        _counted(crm, progress) as report,
     ):
-        before = dict(crm.calls)
-        report = Report()
-        job = _ReadJob(watermark.Job(store, stream, "inbound"), _Start(crm))
+        work = _Inbound(store, crm, stream, options, report)
         window = reading(
             now=datetime.now(UTC),
-            watermark=watermark.position(store, stream),
+            watermark=work.position,
             overlap=crm.overlap,
             partition=partition,
             backfill=backfill,
             full=options.full,
             start_date=options.start_date,
         )
-        lost = frozen.fields(store.conn, stream)
-        window, back = _with_lost(window, lost, crm, stream)
-        resumed = job.begin(stream, window)
-        for name in ("read", "created", "updated", "deleted"):
-            report.add(name, 0)
-        request = ReadRequest(stream, Window(window.start, window.end), options.max_records, resumed)
-        absent = _read(store, stream, crm.changed(request, job), report, job, since=window.start)
-        truncated = options.max_records is not None and report.counts["read"] >= options.max_records
-        deletions = None if truncated else _deletions(store, crm, stream, window, job.started)
-        if deletions is not None:
-            _read(store, stream, crm.deleted(stream, deletions), report)
-        with store.transaction() as conn:
-            if options.skip_validation:
-                parked.requeue(conn, stream)
-            if window.moves and not truncated:
-                watermark.advance(
-                    store,
-                    stream,
-                    next_watermark(started=job.started, newest=job.newest, quiet=crm.quiet),
-                    full=window.full,
-                    deletions=job.started if deletions is not None else None,
-                )
-            if resumed is None and not truncated:
-                frozen.thaw(conn, stream, back - absent)
-            if truncated:
-                report.notes.append("stopped at max_records; the next run goes on there")
-            else:
-                job.clear()
-        if still := sorted(frozen.fields(store.conn, stream)):
-            report.notes.append(f"frozen, because they cannot be read: {', '.join(still)}")
-        report.calls = calls_since(before, crm.calls)
-        progress.processed = report.counts["read"]
-        progress.created = report.counts["created"]
-        progress.updated = report.counts["updated"] + report.counts["deleted"]
-        progress.metrics = {"calls": report.calls, "window": [str(window.start), str(window.end)]}
+        window = work.begin(window)
+        progress.metrics["window"] = [str(window.start), str(window.end)]
+        work.read(window)
+        work.end(window)
     log.info("%s inbound: %s", stream.name, report.counts)
     return report
 
 
-def _read(
-    store: Store,
-    stream: StreamSpec,
-    pages: Iterable[Page],
-    report: Report,
-    job: "_ReadJob | None" = None,
-    *,
-    since: datetime | None = None,
-) -> set[str]:
-    """Merge the pages, each together with how far reading has come behind it. Returns our fields that were absent from
-    any page of values; they are frozen as of `since`."""
-    absent: set[str] = set()
-    for page in pages:
-        with store.transaction() as conn:
-            merged = mirror.merge(conn, stream, page)
-            frozen.freeze(conn, stream, merged.absent, since)
-            if job is not None:
-                job.merged(page.progress, merged.newest)
-        report.add("read", merged.read)
-        report.add("created", merged.created)
-        report.add("updated", merged.updated)
-        report.add("deleted", merged.deleted)
-        absent |= merged.absent
-        log.debug("%s inbound page: %s", stream.name, merged)
-    return absent
+@contextmanager
+def _counted(crm: Crm, progress: history.Progress) -> Iterator[Report]:
+    """A report, of which the history gets the figures however the run ends."""
+    before = dict(crm.calls)
+    report = Report(dict.fromkeys(("read", "created", "updated", "deleted"), 0))
+    try:
+        yield report
+    finally:
+        report.calls = calls_since(before, crm.calls)
+        progress.processed = report.counts["read"]
+        progress.created = report.counts["created"]
+        progress.updated = report.counts["updated"] + report.counts["deleted"]
+        progress.metrics["calls"] = report.calls
+
+
+class _Inbound:
+    """One reading of a window: what is known before it, its pages, and what holds when it has come to its end."""
+
+    def __init__(self, store: Store, crm: Crm, stream: StreamSpec, options: Options, report: Report) -> None:
+        self.store = store
+        self.crm = crm
+        self.stream = stream
+        self.options = options
+        self.report = report
+        self.position = watermark.position(store, stream)
+        self.job = _ReadJob(watermark.Job(store, stream, "inbound"), _Start(crm))
+        self.resumed: Mapping[str, Any] | None = None
+        self.back: set[str] = set()
+        """Frozen fields that can be seen again; after `read` those that were in every page."""
+        self.deletions: Window | None = None
+        self.truncated = False
+        """Whether the limit ended the reading of what was modified."""
+
+    def begin(self, window: Reading) -> Reading:
+        """The window that is to be read, which frozen fields may have made longer; perhaps it was begun before."""
+        lost = frozen.fields(self.store.conn, self.stream)
+        window, self.back = _with_lost(window, lost, self.crm, self.stream)
+        self.resumed = self.job.begin(self.stream, window)
+        return window
+
+    def read(self, window: Reading) -> None:
+        """Read what was modified in the window and, if it is time for that, what was deleted."""
+        asked = Window(window.start, window.end)
+        request = ReadRequest(self.stream, asked, self.options.max_records, self.resumed)
+        absent = self._merge(self.crm.changed(request, self.job), window.start)
+        self.back -= absent
+        most = self.options.max_records
+        self.truncated = most is not None and self.report.counts["read"] >= most
+        if not self.truncated:
+            self.deletions = _deletions(self.store, self.crm, self.stream, window, self.job.started)
+        if self.deletions is not None:
+            for page in self.crm.deleted(self.stream, self.deletions):
+                with self.store.transaction() as conn:
+                    self._count(mirror.merge(conn, self.stream, page))
+
+    def end(self, window: Reading) -> None:
+        """In one transaction: the watermark, the fields that thaw, the end of the vendor's job."""
+        truncated, report = self.truncated, self.report
+        with self.store.transaction() as conn:
+            if self.options.skip_validation:
+                dirty.mark_parked(conn, self.stream)
+            if window.moves and not truncated:
+                self._advance(window)
+            if self.resumed is None and not truncated:
+                frozen.thaw(conn, self.stream, self.back)
+            if truncated:
+                report.notes.append("stopped at max_records; the next run goes on there")
+            else:
+                self.job.clear()
+        if still := sorted(frozen.fields(self.store.conn, self.stream)):
+            report.notes.append(f"frozen, because they cannot be read: {', '.join(still)}")
+
+    def _advance(self, window: Reading) -> None:
+        job = self.job
+        watermark.advance(
+            self.store,
+            self.stream,
+            next_watermark(started=job.started, newest=job.newest, quiet=self.crm.quiet),
+            full=window.full,
+            deletions=job.started if self.deletions is not None else None,
+        )
+
+    def _merge(self, pages: Iterable[Page], since: datetime | None) -> set[str]:
+        """Merge the pages, each together with how far reading has come behind it. Returns our fields that were absent
+        from any page of values; they are frozen as of `since`."""
+        absent: set[str] = set()
+        for page in pages:
+            with self.store.transaction() as conn:
+                merged = mirror.merge(conn, self.stream, page, unsure_from=self._unsure_from())
+                frozen.freeze(conn, self.stream, merged.absent, since)
+                if not merged.unsure:
+                    self.job.merged(page.progress, merged.newest)
+            self._count(merged)
+            if merged.unsure:
+                self._ask(merged.unsure)
+                with self.store.transaction():  # until then the page would be read again, and asked about
+                    self.job.merged(page.progress, merged.newest)
+            absent |= merged.absent
+        return absent
+
+    def _unsure_from(self) -> datetime:
+        """From here on the listing may lag: it may show what a record said before it was changed again, by us or
+        others, within the same moment of the vendor's clock. What was modified earlier has been read to its end."""
+        return (self.position or self.job.started - self.crm.quiet) - self.crm.overlap
+
+    def _ask(self, crm_ids: Sequence[str]) -> None:
+        """Look up records of which the listing says something else than the mirror, both as of the same moment."""
+        for page in self.crm.by_ids(self.stream, crm_ids):
+            with self.store.transaction() as conn:
+                merged = mirror.merge(conn, self.stream, page, looked_up=True)
+            self.report.add("updated", merged.updated)
+
+    def _count(self, merged: mirror.Merged) -> None:
+        for name in ("read", "created", "updated", "deleted"):
+            self.report.add(name, getattr(merged, name))
+        log.debug("%s inbound page: %s", self.stream.name, merged)
 
 
 def _with_lost(

@@ -24,7 +24,6 @@ from crm_sync.steps.sending import Sender, operations_of
 
 log = logging.getLogger(__name__)
 
-CHUNK = 20_000
 GENERATIONS = 10
 """New records that refer to each other are created parents first, so many generations deep."""
 
@@ -38,7 +37,7 @@ def outbound(
     answered until then is recorded.
     """
     report = Report()
-    for name in ("records", "created", "updated", "parked", "retry", "waiting", "disputes"):
+    for name in ("records", "created", "updated", "parked", "retry", "moved", "waiting", "disputes"):
         report.add(name, 0)
     if stream.direction is Direction.INBOUND:
         report.notes.append("the stream is inbound: nothing is ever sent")
@@ -54,7 +53,7 @@ def outbound(
             if not options.dry_run:
                 work.settle_pending()
             with work.sender:
-                for entries in dirty.chunks(store.conn, stream, CHUNK, only=only):
+                for entries in dirty.chunks(store.conn, stream, crm.plan, only=only):
                     if work.left() == 0:
                         break
                     work.off(entries)
@@ -171,7 +170,7 @@ class _Work:
     def _merge(self, pages: Iterable[BatchPage]) -> None:
         for page in pages:
             with self.store.transaction() as conn:
-                mirror.merge(conn, self.stream, page, mark_dirty=False)
+                mirror.merge(conn, self.stream, page, mark_dirty=False, looked_up=True)
 
     def _show(self, planned: Sequence[Intent]) -> None:
         for i in planned:

@@ -1,7 +1,8 @@
 """Planning of outbound writes: from dirty records to intents, and which records are done afterwards."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from uuid import UUID
 
 from psycopg import Connection
@@ -65,9 +66,9 @@ def plan(
     update, create = Checker(stream, "update", info), Checker(stream, "create", info)
     parents = set(fresh) if wait_for_parents else set()
     for some in _slices(linked):
-        _admit(made, _updates(store.conn, stream, some, options, made), update, limit)
+        _admit(made, _updates(store.conn, stream, some, options, made, update), limit)
     for some in _slices(fresh):
-        _admit(made, _creates(store.conn, stream, some, options, made, parents), create, limit)
+        _admit(made, _creates(store.conn, stream, some, options, made, parents, create), limit)
     return made
 
 
@@ -95,22 +96,25 @@ def _slices(hub_ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
         yield hub_ids[start : start + SLICE]
 
 
-def _admit(made: Plan, candidates: Iterator[Intent], checker: Checker, limit: int | None) -> None:
-    """Add the intents that the CRM would take to the plan; see `_checked`."""
+def _admit(made: Plan, candidates: Iterable[Intent], limit: int | None) -> None:
+    """Add the intents to the plan, as many as there may be."""
     for intent in candidates:
-        checked = _checked(checker, intent, made)
-        if checked is None:
-            continue
         if limit is not None and len(made.intents) >= limit:
             made.open.add(intent.hub_id)
-            continue
-        made.intents.append(checked)
+        else:
+            made.intents.append(intent)
 
 
 def _updates(
-    conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID], options: Options, made: Plan
+    conn: Connection,
+    stream: StreamSpec,
+    hub_ids: Sequence[UUID],
+    options: Options,
+    made: Plan,
+    checker: Checker,
 ) -> Iterator[Intent]:
     pushes: dict[UUID, list[Verdict]] = {}
+    columns: dict[str, list[str | None]] = {}
     withheld: set[UUID] = set()
     disputes: list[Verdict] = []
     found = differences.read(conn, stream, hub_ids)
@@ -119,6 +123,7 @@ def _updates(
         match v.kind:
             case Kind.PUSH:
                 pushes.setdefault(hub_id, []).append(v)
+                columns.setdefault(v.difference.field, []).append(v.value)
             case Kind.TAKE | Kind.CONVERGED:
                 made.open.add(hub_id)
             case Kind.WAIT:
@@ -132,17 +137,28 @@ def _updates(
                     invalid_value("hub", str(hub_id), v.invalid, crm_id=v.difference.crm_id, hub_id=hub_id)
                 )
     _open_disputes(conn, stream, disputes, made)
-    for hub_id, moves in pushes.items():
-        if hub_id not in withheld:
-            yield Intent(
-                hub_id,
-                moves[0].difference.crm_id,
-                "update",
-                sent={v.difference.field: v.value for v in moves},
-                hub_values={v.difference.field: v.difference.hub_now for v in moves},
-                old_values={v.difference.field: v.difference.crm_now for v in moves},
-                reasons={v.difference.field: v.reason for v in moves},
-            )
+    planned = (_update(moves) for hub_id, moves in pushes.items() if hub_id not in withheld)
+    yield from planned if checker.takes(columns) else _checked(checker, planned, made)
+
+
+def _update(moves: Sequence[Verdict]) -> Intent:
+    """The intent that writes all that moves of one record."""
+    first = moves[0].difference
+    if len(moves) == 1:
+        name = first.field
+        return Intent(
+            first.hub_id, first.crm_id, "update",
+            {name: moves[0].value}, {name: first.hub_now}, {name: first.crm_now}, {name: moves[0].reason},
+        )  # fmt: skip
+    return Intent(
+        first.hub_id,
+        first.crm_id,
+        "update",
+        sent={v.difference.field: v.value for v in moves},
+        hub_values={v.difference.field: v.difference.hub_now for v in moves},
+        old_values={v.difference.field: v.difference.crm_now for v in moves},
+        reasons={v.difference.field: v.reason for v in moves},
+    )
 
 
 def _open_disputes(conn: Connection, stream: StreamSpec, disputes: Sequence[Verdict], made: Plan) -> None:
@@ -162,43 +178,64 @@ def _creates(
     options: Options,
     made: Plan,
     parents: set[UUID],
+    checker: Checker,
 ) -> Iterator[Intent]:
     matching = link.waiting_matches(conn, stream, hub_ids)
     made.refused += [_match_waits(hub_id) for hub_id in sorted(matching)]
     columns = wide.read_hub(conn, stream, [hub_id for hub_id in hub_ids if hub_id not in matching])
-    ids = [UUID(value) for value in columns["hub_id"] if value is not None]
+    known = {str(hub_id): hub_id for hub_id in hub_ids}
+    ids = [known[value] for value in columns["hub_id"] if value is not None]
     left_out: set[int] = set()
-    sent: list[dict[str, str | None]] = [{} for _ in ids]
-    meant: list[dict[str, str | None]] = [{} for _ in ids]
+    without: list[tuple[int, str]] = []
+    theirs: dict[str, list[str | None]] = {}
+    ours: dict[str, list[str | None]] = {}
     for spec in stream.fields:
         if spec.direction is Direction.INBOUND:
             continue
         if spec.type is FieldType.REFERENCE:
+            theirs[spec.name], ours[spec.name] = columns[spec.name], columns[f"{spec.name}_link"]
             targets = parents if spec.entity == stream.entity else set()
-            ours = columns[f"{spec.name}_link"]
-            for i, (link_of, mine) in enumerate(zip(columns[spec.name], ours, strict=True)):
+            for i, (link_of, mine) in enumerate(zip(theirs[spec.name], ours[spec.name], strict=True)):
                 if link_of is not None or mine is None:
-                    sent[i][spec.name] = link_of
-                    meant[i][spec.name] = mine
-                elif UUID(mine) in targets and UUID(mine) != ids[i]:
+                    continue
+                if UUID(mine) in targets and UUID(mine) != ids[i]:
                     left_out.add(i)
                     made.after.add(ids[i])
                 else:  # created without it; the reference follows when its target is linked
+                    without.append((i, spec.name))
                     made.waiting += 1
                     made.incomplete.add(ids[i])
             continue
-        theirs = to_crm(spec, columns[spec.name], check=not options.skip_validation)
-        for i, (value, mine) in enumerate(zip(theirs, columns[spec.name], strict=True)):
+        ours[spec.name] = columns[spec.name]
+        valid: list[str | None] = []
+        theirs[spec.name] = valid
+        for i, value in enumerate(to_crm(spec, columns[spec.name], check=not options.skip_validation)):
             if isinstance(value, Invalid):
                 left_out.add(i)
                 made.refused.append(invalid_value("hub", str(ids[i]), value, hub_id=ids[i]))
+                valid.append(None)
             else:
-                sent[i][spec.name] = value
-                meant[i][spec.name] = mine
+                valid.append(value)
     made.after -= {refusal.hub_id for refusal in made.refused if refusal.hub_id is not None}
-    for i, hub_id in enumerate(ids):
-        if i not in left_out:
-            yield Intent(hub_id, None, "create", sent[i], meant[i])
+    sent, meant = _rows(theirs, len(ids)), _rows(ours, len(ids))
+    for i, name in without:
+        del sent[i][name], meant[i][name]
+    planned = (
+        Intent(hub_id, None, "create", sent[i], meant[i], _NOTHING, _NOTHING)
+        for i, hub_id in enumerate(ids)
+        if sent[i] and i not in left_out
+    )
+    yield from planned if checker.takes(theirs) else _checked(checker, planned, made)
+
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def _rows(columns: Mapping[str, Sequence[str | None]], number: int) -> list[dict[str, str | None]]:
+    """The columns' rows, by field name."""
+    if not columns:
+        return [{} for _ in range(number)]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _match_waits(hub_id: UUID) -> Parked:
@@ -215,9 +252,16 @@ def _match_waits(hub_id: UUID) -> Parked:
     )
 
 
-def _checked(checker: Checker, intent: Intent, made: Plan) -> Intent | None:
-    """The intent without the fields that may not be written, or None if the CRM would refuse the record. What is
-    left out is parked with its reason."""
+def _checked(checker: Checker, candidates: Iterable[Intent], made: Plan) -> Iterator[Intent]:
+    """The intents that the CRM would take, each without the fields that may not be written. What is left out is
+    parked with its reason."""
+    for intent in candidates:
+        checked = _check(checker, intent, made)
+        if checked is not None:
+            yield checked
+
+
+def _check(checker: Checker, intent: Intent, made: Plan) -> Intent | None:
     refusal = checker.refusal(_given(intent))
     while refusal is not None:
         error = refusal.error

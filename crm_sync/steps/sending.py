@@ -1,7 +1,9 @@
 """Sending plans: intents first, then the calls, then the answers; the next plan is made while a vendor is at work.
 
-    plan 1 ─ intents ─ start ─ ─ ─ (the vendor's job runs) ─ ─ ─ answers recorded
-                          plan 2 ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ intents ─ start ─ ─ ...
+    plan 1 ─ intents ─ begin ─ ─ ─ (the vendor's job runs) ─ ─ ─ answers recorded
+                          plan 2 ─ intents ─ ─ ─ ─ ─ ─ ─ ─ begin ─ ─ ...
+
+A vendor is at work when its job runs, or when the last of many calls are on their way.
 
 Everything here happens in the thread that owns the database connection; connectors have threads of their own for
 calls side by side. Of two parcels the second is started when the vendor has ended the first, so two jobs never fight
@@ -21,13 +23,14 @@ from crm_sync.hub import intents, parked, watermark
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.store import Store
-from crm_sync.steps.answers import Answers
+from crm_sync.steps.answers import READ_BACK, Answers
 from crm_sync.steps.planning import Plan, settle
 
 
 @dataclass(slots=True)
 class _Parcel:
-    """A plan on its way. heard: answers that came while it was waited for."""
+    """A plan on its way. heard: answers that came while it was waited for. at_work: whether the vendor has all of it and
+    has not answered yet."""
 
     entries: Sequence[Entry]
     made: Plan
@@ -35,6 +38,16 @@ class _Parcel:
     operations: list[Operation] = field(default_factory=list)
     answers: Iterator[list[Result]] = field(default_factory=lambda: iter(()))
     heard: list[list[Result]] = field(default_factory=list)
+    at_work: bool = False
+
+    def spoken(self) -> Iterator[list[Result]]:
+        """Answers until the vendor is at work by itself, which `at_work` then says."""
+        heard, self.heard = self.heard, []
+        for answer in chain(heard, self.answers):
+            self.at_work = not answer
+            if self.at_work:
+                return
+            yield answer
 
     def wait(self) -> None:
         """Until the vendor has ended its job (or everything was answered)."""
@@ -123,8 +136,8 @@ class Sender:
         """Send a plan. If the vendor works on it by itself, the answers are recorded later (at the latest by
         `finish`); else all are recorded when this returns."""
         parcel = _Parcel(entries, made, frozenset(made.incomplete))
-        if not made.intents:
-            self._start(parcel)
+        self._intend(parcel)
+        if not parcel.operations:
             self._settle(parcel)
             return
         before = self._under_way
@@ -132,14 +145,27 @@ class Sender:
             before.wait()
         self._under_way = None
         try:
-            self._start(parcel)
+            self._send_after(before, parcel)
+        except BaseException:
+            _close(parcel)
+            raise
+
+    def _send_after(self, before: _Parcel | None, parcel: _Parcel) -> None:
+        """A large parcel begins before the answers of the last one are recorded; a small one is sent in one go, so that
+        no time passes between the look at its records and the calls."""
+        if before is not None and len(parcel.operations) <= READ_BACK:
+            self._record(before)
+            before = None
+        try:
+            self._begin(parcel)
         finally:
             if before is not None:
                 self._record(before)
-        if parcel.heard and not parcel.heard[0]:
+        self._note(parcel, parcel.spoken())
+        if parcel.at_work:
             self._under_way = parcel
         else:
-            self._record(parcel)
+            self._settle(parcel)
 
     def finish(self) -> None:
         """Record what is still under way."""
@@ -147,29 +173,34 @@ class Sender:
         if parcel is not None:
             self._record(parcel)
 
-    def _start(self, parcel: _Parcel) -> None:
-        """Commit the intents, then let the vendor begin."""
+    def _intend(self, parcel: _Parcel) -> None:
+        """Commit the intents, while the vendor may still be at work on another parcel."""
         made = parcel.made
         with self._store.transaction() as conn:
             looked_at = map(str, made.looked_at - made.after)
             parked.replace(conn, self._stream, "hub", looked_at, made.refused, self._store.run_id)
             intents.note(conn, self._stream, made.intents, self._store.run_id)
-        if made.intents:
-            parcel.operations = operations_of(self._stream, made.intents)
-            made.intents = []  # they are in the database
-            calls = self._crm.write(
-                self._stream, parcel.operations, self.jobs.another(), batch_size=self._batch_size
-            )
-            parcel.answers = self._store.fenced(calls)
-            parcel.heard = [answer for answer in (next(parcel.answers, None),) if answer is not None]
+        parcel.operations = operations_of(self._stream, made.intents)
+        made.intents = []  # they are in the database
+
+    def _begin(self, parcel: _Parcel) -> None:
+        """Let the vendor begin."""
+        calls = self._crm.write(
+            self._stream, parcel.operations, self.jobs.another(), batch_size=self._batch_size
+        )
+        parcel.answers = self._store.fenced(calls)
+        parcel.heard = [answer for answer in (next(parcel.answers, None),) if answer is not None]
 
     def _record(self, parcel: _Parcel) -> None:
+        """Record all answers."""
         try:
-            answers = chain(parcel.heard, parcel.answers)
-            parcel.made.open |= self._answers.record_all(parcel.operations, answers, parcel.incomplete)
+            self._note(parcel, chain(parcel.heard, parcel.answers))
         finally:
             _close(parcel)
         self._settle(parcel)
+
+    def _note(self, parcel: _Parcel, answers: Iterable[list[Result]]) -> None:
+        parcel.made.open |= self._answers.record_all(parcel.operations, answers, parcel.incomplete)
 
     def _settle(self, parcel: _Parcel) -> None:
         parcel.made.open |= parcel.made.after
@@ -187,7 +218,8 @@ def operations_of(stream: StreamSpec, planned: Iterable[Intent]) -> list[Operati
             made.append(Operation(str(i.hub_id), "create", None, {**stream.constants, **given}))
         else:
             values = {theirs[name]: value for name, value in i.sent.items()}
-            made.append(Operation(str(i.hub_id), "update", i.crm_id, values))
+            seen = {theirs[name]: i.old_values[name] for name in i.sent if name in i.old_values}
+            made.append(Operation(str(i.hub_id), "update", i.crm_id, values, seen))
     return made
 
 

@@ -1,6 +1,7 @@
 """`make campaign KILLS=100 SEED=1`: a hundred kills, a line each, and a table. `make campaign FAULTS=1`: every fault."""
 
 import argparse
+import signal
 import sys
 import time
 
@@ -19,12 +20,15 @@ def main() -> int:
         "--initial", type=int, default=500, help="contacts in each CRM of a world that is loaded"
     )
     asked = parser.parse_args()
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(1)
+    )  # the server and the simulators are stopped then, too
     begun = time.monotonic()
     with server() as postgres:
         outcome: Outcome | faults.Outcome
         if asked.faults:
             campaign = faults.Campaign(
-                postgres, seed=asked.seed, records=asked.records, bulk=600, rounds=12, most=40, tell=_tell
+                postgres, seed=asked.seed, records=asked.records, rounds=8, most=24, tell=_tell
             )
             outcome = campaign.run()
         else:

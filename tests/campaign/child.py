@@ -2,7 +2,7 @@
 
 Keys: url, connections (folder), home; rounds: syncs in a row; quiet: go on until a sync writes nothing, and say
 what the one after that did; full: read and compare everything, as the nightly reconcile does; tolerant: go on after a
-CRM's failure, as the next run of a schedule would; trail, die_at, stop_at: see trail.py; haste: what every wait is multiplied by. The last line of
+CRM's failure, as the next run of a schedule would; timeout: seconds for each answer; trail, die_at, stop_at: see trail.py; haste: what every wait is multiplied by. The last line of
 its output is JSON: writes by round, how often it was busy, failures by class, error.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 MOST_ROUNDS = 12
-BUSY_TRIES = 400
+BUSY_TRIES = 4000
 LONGEST = 0.2  # seconds; a day on which no calls are left passes as quickly
 WRITES = ("linked", "created", "updated", "converged", "settled")
 
@@ -78,7 +78,7 @@ def _crms(system: Any, told: dict[str, Any]) -> Iterator[dict[str, Any]]:
             env=os.environ,
             tokens=PostgresTokenStore(told["url"], keys),
             memory=PostgresAnswerMemory(told["url"]),
-            timeout=20,
+            timeout=float(told.get("timeout", 20)),
         )
         for spec in system.connections
     }

@@ -151,14 +151,16 @@ class Child:
 class World:
     """A hub and its two CRMs."""
 
-    def __init__(self, server: Server, folder: Path, simulators: Mapping[str, Simulator], bulk: int) -> None:
+    def __init__(
+        self, server: Server, folder: Path, simulators: Mapping[str, Simulator], bulk: int, bulk_write: int
+    ) -> None:
         self.server = server
         self.folder = folder
         self.simulators = simulators
         self.connections = folder / "connections"
         self.env = write_connections(self.connections, simulators)
         file = self.connections / "salesforce.yaml"
-        sizes = f"\nbulk_query_above: {bulk}\nbulk_write_above: {bulk}\npage_size: 200\n\nauth:\n"
+        sizes = f"\nbulk_query_above: {bulk}\nbulk_write_above: {bulk_write}\npage_size: 200\n\nauth:\n"
         file.write_text(file.read_text().replace("\nauth:\n", sizes, 1))
         file = self.connections / "hubspot.yaml"
         file.write_text(_AUTH.sub(_REFRESHED, file.read_text(), count=1))
@@ -215,8 +217,10 @@ def world(
     seed: int,
     *,
     bulk: int,
+    bulk_write: int | None = None,
 ) -> World:
-    """A new world with `records` contacts in each CRM; Salesforce is spoken to in bulk above `bulk` records."""
+    """A new world with `records` contacts in each CRM; Salesforce is read, and written if nothing else is said, in bulk
+    above `bulk` records."""
     folder = Path(tempfile.mkdtemp(prefix="crm_sync-campaign-"))
     with ExitStack() as stack:
         simulators = {}
@@ -227,7 +231,7 @@ def world(
         simulators["hubspot"].control(
             "settings", {"burst_private": 10**6, "burst_oauth": 10**6, "search_per_second": 10**6}
         )
-        made = World(server, folder, simulators, bulk)
+        made = World(server, folder, simulators, bulk, bulk if bulk_write is None else bulk_write)
         stack.pop_all()
     return made
 

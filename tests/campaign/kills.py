@@ -166,6 +166,8 @@ class Campaign:
         one = tormented.child(rounds=1, name="one", die_at=self._place(measure))
         time.sleep(START_UP * self.rng.random())
         other = tormented.child(rounds=1, name="other", die_at=self._place(measure))
+        for child in (one, other):
+            _begun(child)
         deadline = time.monotonic() + START_UP + 2 * measure.seconds
         while time.monotonic() < deadline and (one.process.poll() is None or other.process.poll() is None):
             time.sleep(0.02)
@@ -196,8 +198,7 @@ class Campaign:
             child = tormented.child(rounds=1, name=name, die_at=self._place(measure))
         else:
             child = tormented.child(rounds=1, name=name)
-            while child.process.poll() is None and not child.where()[0]:
-                time.sleep(0.01)  # Python starts
+            _begun(child)
             time.sleep(self.rng.random() * max(measure.seconds - START_UP, 0.1))
             child.kill()
         said = child.result()
@@ -228,6 +229,12 @@ def _pair(campaign: Campaign) -> Iterator[Pair]:
     finally:
         for each in worlds:
             each.close()
+
+
+def _begun(child: Child) -> None:
+    """Wait until Python has started and the child has come to its first statement: before that nothing can be hurt."""
+    while child.process.poll() is None and not child.where()[0]:
+        time.sleep(0.01)
 
 
 def _no_error(ends: list[dict[str, Any]], child: Child) -> None:

@@ -7,8 +7,8 @@ from tests.campaign.ground import server
 def test_faults_lose_nothing_and_double_nothing() -> None:
     told: list[str] = []
     with server() as postgres:
-        campaign = Campaign(postgres, seed=2, records=40, bulk=30, rounds=1, most=1, tell=told.append)
+        campaign = Campaign(postgres, seed=2, records=40, rounds=1, most=1, tell=told.append)
         outcome = campaign.run()
     assert not outcome.wrong, "\n".join([*told, *outcome.wrong])
-    assert outcome.compared > 0
+    assert outcome.end.compared > 0
     assert sum(outcome.hits.values()) > 0

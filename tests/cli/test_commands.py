@@ -1,7 +1,9 @@
 """The commands, from arguments to tables, on simulated accounts and a real Postgres."""
 
 import json
+from collections.abc import Mapping
 
+from crm_sync.simulators.serve import Simulator
 from tests.cli.conftest import Place
 
 
@@ -55,13 +57,18 @@ def test_a_sync_of_one_stream_touches_no_other(place: Place) -> None:
     ]
 
 
-def test_conflicts_are_listed_and_settled(place: Place) -> None:
+def test_conflicts_are_listed_and_settled(place: Place, simulators: Mapping[str, Simulator]) -> None:
     place.run("setup")
     assert place.run("sync").status == 0
     assert place.run("conflicts", "list").out.strip() == "no open conflicts"
-    # Somebody in the CRM and somebody in the hub typed different titles.
+    # Somebody in the CRM and somebody in the hub typed different titles; we have read the CRM's.
     with_both = "from salesforce.contact_base b where b.hub_id = c.id"
     place.rows(f"update hub.contact c set title = 'Ours' where exists (select {with_both})")
+    typed = [
+        {"object": "Contact", "id": crm_id, "fields": {"Title": "Theirs"}}
+        for (crm_id,) in place.rows("select crm_id from salesforce.contact_base")
+    ]
+    simulators["salesforce"].control("edit", {"edits": typed})
     place.rows("update salesforce.contact set title = 'Theirs', modified_at = now()")
     place.rows(
         "insert into sync.mark (stream, by_hub, crm_id) select s.id, false, c.crm_id from salesforce.contact c"

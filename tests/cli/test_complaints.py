@@ -1,5 +1,6 @@
 """What goes wrong is said in one message, without a traceback, and with exit status 2."""
 
+import re
 import subprocess
 import sys
 
@@ -38,7 +39,7 @@ def test_a_missing_secret_is_named(place: Place, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("HUBSPOT_ACCESS_TOKEN")
     said = place.run("check", "hubspot")
     assert said.status == 2
-    assert "HUBSPOT_ACCESS_TOKEN is not set" in said.err
+    assert re.search(r"hubspot.yaml:\d+: auth.access_token: .*HUBSPOT_ACCESS_TOKEN is not set", said.err)
 
 
 def test_a_field_that_the_account_does_not_have_is_named(place: Place) -> None:

@@ -33,3 +33,28 @@ def test_a_refused_login_stops_its_connection_until_a_check_succeeds(place: Plac
     assert place.run("check", "hubspot").status == 0
     assert "hubspot is failed" not in place.run("status").out
     assert place.run("sync", "hubspot").status == 0
+
+
+def test_a_sync_that_the_limits_end_has_not_failed_and_the_next_goes_on(place: Place) -> None:
+    assert place.run("setup").status == 0
+    day = "update sync.budget set heard_at = clock_timestamp(), left_over = {} where name = 'daily' and connection = 'hubspot'"
+    place.rows(day.format("allowed / 10"))
+    told = place.run("sync", "hubspot")
+    assert told.status == 0
+    assert "stopped: hubspot/" in told.err
+    assert "calls of a day are left; scheduled runs stop at 28%. Syncing goes on when" in told.err.replace(
+        "\n", " "
+    )
+    assert "failed" not in told.err
+    assert {row[0] for row in place.rows("select status from sync.history where crm_source = 'hubspot'")} == {
+        "partial"
+    }
+    every = place.run("sync")  # what depends on all connections is skipped: not without a word
+    assert every.status == 1
+    assert "hubspot" in every.err
+    full = place.run("sync", "hubspot", "--full")
+    assert full.status == 1
+    assert "nothing is lost" in full.err
+    place.rows(day.format("allowed"))
+    assert place.run("sync", "hubspot").status == 0
+    assert place.rows("select count(*) from hub.contact") != [(0,)]

@@ -3,10 +3,11 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
-from crm_sync.connectors.batches import Way, in_batches
+from crm_sync.connectors.batches import WIDTH, Pace, Way, in_batches
 from crm_sync.connectors.crm import Operation, Result
 from crm_sync.core.errors import CrmError, ErrorClass, RecordError
 
@@ -73,6 +74,35 @@ def test_full_batches_side_by_side_and_nothing_twice() -> None:
     assert sorted(done) == sorted(o.key for o in operations(205))
     assert sorted(vendor.sizes) == [5] + [10] * 20
     assert 1 < vendor.most <= 4
+
+
+def test_the_caller_is_told_when_all_is_on_its_way_and_the_pace_is_kept() -> None:
+    vendor, pace = Vendor(), Pace()
+    for _ in range(2):
+        answers = list(in_batches(replace(vendor.way(), lets_go=True, pace=pace), operations(205)))
+        assert answers.count([]) == 1
+        assert answers[-2] == []
+        assert sum(map(len, answers)) == 205
+    assert pace.flights > 20, "the second writing did not begin with one call alone"
+
+
+def test_after_a_failure_no_call_leaves_before_the_caller_has_been_back() -> None:
+    """Many are with the threads by then."""
+    failing = threading.Event()
+
+    def refuse(chunk: Sequence[Operation]) -> set[str]:
+        if chunk[0].key == "k0":
+            failing.set()
+            raise CrmError(ErrorClass.TRANSIENT, "no")
+        failing.wait()
+        time.sleep(0.2)  # by then it has failed
+        return set()
+
+    vendor = Vendor(refuse)
+    known, error = until_trouble(in_batches(replace(vendor.way(), pace=Pace(30)), operations(300)))
+    assert error.error_class is ErrorClass.TRANSIENT
+    assert len(vendor.sizes) <= WIDTH
+    assert len(known) == 290, "each of the others is told, as written or as not sent"
 
 
 def test_children_of_one_parent_are_never_in_two_calls_at_once() -> None:

@@ -27,6 +27,7 @@ from crm_sync.connectors.oauth import (
 from crm_sync.connectors.salesforce import login
 from crm_sync.core.errors import ConfigError, CrmError, ErrorClass
 from crm_sync.core.spec import ConnectionSpec, SecretRef
+from crm_sync.mapping.load import load_text
 from tests.connectors.server import Answer, Asked, Server
 
 
@@ -414,6 +415,30 @@ def test_every_missing_secret_is_named_with_its_place():
         "connections/acme.yaml: auth.client_secret: the environment variable SF_SECRET is not set; "
         "it must hold the secret"
     )
+
+
+def test_complaints_about_options_name_the_line_of_the_connection_file():
+    text = """
+kind: salesforce
+auth:
+  grant: refresh_token
+  client_id: {env: SF_ID}
+  client_secret:
+    env: SF_SECRET
+  refresh_token: ${SF_REFRESH}
+entities: {contact: {object: Contact, fields: {last_name: LastName}}}
+"""
+    (spec,) = load_text(text, "acme.yaml").connections
+    with pytest.raises(ConfigError) as caught:
+        connect(spec, env={"SF_ID": "x"}, tokens=MemoryTokenStore())
+    assert [str(problem).split(": the")[0] for problem in caught.value.problems] == [
+        "acme.yaml:6: auth.client_secret",
+        "acme.yaml:8: auth.refresh_token",
+    ]
+    wrong = Options("acme.yaml", {"auth": {}}, spec.lines).wrong
+    assert str(wrong("auth.grant", "is odd")) == "acme.yaml:4: auth.grant: is odd"
+    assert str(wrong("auth.username", "is needed and missing")).startswith("acme.yaml:3: auth.username")
+    assert str(wrong("nothing", "is needed and missing")).startswith("acme.yaml: nothing")
 
 
 def test_an_unknown_kind_is_named():

@@ -1,10 +1,11 @@
 """The part of the contract about writing: creates, updates, deletes, awkward values, references, jobs."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from crm_sync.connectors.crm import DELETED, HUB_ID, Crm, Operation
+from crm_sync.connectors.crm import DELETED, HUB_ID, Crm, Operation, Result
 from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.core.spec import FieldType, StreamSpec
 from tests.contract.ground import MANY, Ground
@@ -12,6 +13,7 @@ from tests.contract.kit import (
     AWKWARD,
     Crash,
     Log,
+    Record,
     by_id,
     create,
     delete,
@@ -19,8 +21,19 @@ from tests.contract.kit import (
     read,
     records,
     update,
+    vendor,
     write,
 )
+
+TYPED = {
+    FieldType.STRING: (" two\r\nlines  ", "other"),
+    FieldType.PHONE: ("+1 415 555 0100", "+14155550101"),
+    FieldType.NUMBER: ("10000000", "0.10"),
+    FieldType.DATE: ("1969-12-31", "2026-03-29"),
+    FieldType.DATETIME: ("2026-03-29T01:30:00Z", "2026-10-25T00:30:00.000Z"),
+    FieldType.BOOLEAN: ("true", "false"),
+}
+"""Two values of each type, one of them in an unusual spelling."""
 
 
 class Writing(Ground):
@@ -170,6 +183,81 @@ class Writing(Ground):
         found = by_id(records(crm.by_ids(contact, [r.crm_id or "" for r in added])))
         name = contact.field("first_name").vendor.name
         assert [found[r.crm_id or ""][name] for r in added] == [f"N{i}" for i in range(MANY)]
+
+    def test_what_somebody_changed_meanwhile_is_not_overwritten(self, crm, contact, person):
+        kept, edited, same, elsewhere = self.add(crm, contact, 4)
+        first, last = (contact.field(name).vendor.name for name in ("first_name", "last_name"))
+        person.update(contact.object, edited.crm_id, {first: "Somebody's"})
+        person.update(contact.object, same.crm_id, {first: "New"})
+        person.update(contact.object, elsewhere.crm_id, {last: "Elsewhere"})
+        expected = vendor(contact, {"first_name": "Ann"})
+        operations = [
+            replace(update(contact, r, {"first_name": "New"}), expected=expected)
+            for r in (kept, edited, same, elsewhere)
+        ]
+        results = write(crm, contact, operations)
+        assert [results[r.key].ok for r in (kept, edited, same, elsewhere)] == [True, False, True, True]
+        error = results[edited.key].error
+        assert error is not None
+        assert (error.error_class, error.fields) == (ErrorClass.MOVED, (first,))
+        assert "Somebody" not in error.message
+        assert self.now_of(crm, contact, edited.crm_id)[first] == "Somebody's"
+        after = self.now_of(crm, contact, elsewhere.crm_id)
+        assert (after[first], after[last]) == ("New", "Elsewhere")
+
+    def test_what_nobody_changed_is_written_however_it_was_read(self, crm, streams, company, settle):
+        """Listings and looks by id may spell a value differently."""
+        target = self.add(crm, company)[0]
+        for stream in (streams["contact"], streams["deal"]):
+            made = write(crm, stream, [create(stream, self.of_all_types(stream, target)) for _ in range(3)])
+            ids = [r.crm_id or "" for r in made.values()]
+            for listed in (True, False):
+                settle()
+                found = by_id(read(crm, stream) if listed else records(crm.by_ids(stream, ids)))
+                operations = []
+                for r in made.values():
+                    values = vendor(stream, self.of_all_types(stream, target, again=listed))
+                    expected = {name: found[r.crm_id or ""][name] for name in values}
+                    operations.append(Operation(r.key, "update", r.crm_id, values, expected))
+                assert [r.error for r in write(crm, stream, operations).values() if not r.ok] == []
+
+    def of_all_types(self, stream: StreamSpec, target: Result, *, again: bool = False) -> Record:
+        """A value for each field but the e-mail address, which only one record may have."""
+        values = self.sample(stream)
+        for spec in stream.columns:
+            if spec.type is FieldType.EMAIL or spec.to_crm is not None or spec.name in values:
+                continue
+            values[spec.name] = target.crm_id if spec.type is FieldType.REFERENCE else TYPED[spec.type][again]
+        return values
+
+    def test_a_record_that_is_gone_has_not_moved(self, crm, contact, person):
+        gone = self.add(crm, contact)[0]
+        person.delete(contact.object, gone.crm_id or "")
+        operation = replace(
+            update(contact, gone, {"first_name": "New"}), expected=vendor(contact, {"first_name": "Ann"})
+        )
+        error = write(crm, contact, [operation])[gone.key].error
+        assert error is not None
+        assert error.error_class is ErrorClass.GONE
+
+    def test_a_reference_that_somebody_moved_is_not_overwritten(self, crm, streams, company):
+        deal = streams["deal"]
+        one, two, three = self.add(crm, company, 3)
+        name = deal.field("company").vendor.name
+        made = [create(deal, {**self.sample(deal), "company": one.crm_id}) for _ in range(2)]
+        kept, edited = write(crm, deal, made).values()
+        assert write(crm, deal, [update(deal, edited, {"company": two.crm_id})])[edited.key].ok
+        operations = [
+            replace(update(deal, r, {"company": three.crm_id}), expected={name: one.crm_id})
+            for r in (kept, edited)
+        ]
+        results = write(crm, deal, operations)
+        assert results[kept.key].ok
+        error = results[edited.key].error
+        assert error is not None
+        assert (error.error_class, error.fields) == (ErrorClass.MOVED, (name,))
+        assert self.now_of(crm, deal, edited.crm_id)[name] == two.crm_id
+        assert self.now_of(crm, deal, kept.crm_id)[name] == three.crm_id
 
     def test_nothing_to_write_needs_no_call(self, crm, contact):
         before = sum(crm.calls.values())

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from crm_sync.core.decide import Difference, Kind, Meaning, Verdict, decide, decide_all, meanings
+from crm_sync.core.decide import (
+    OVERWRITES,
+    OVERWRITTEN,
+    Difference,
+    Kind,
+    Meaning,
+    Verdict,
+    decide,
+    decide_all,
+    meanings,
+)
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, Policy, StreamSpec, VendorField
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -74,6 +84,14 @@ TABLE = [
     # Directions: one side is the authority, whatever the other did.
     (("h2", "h1"), ("c1", "c1"), {"direction": IN}, {}, Kind.TAKE, "c1"),
     (("h1", "h1"), ("c2", "c1"), {"direction": OUT}, {}, Kind.PUSH, "h1"),
+    # An outbound field that the CRM rewrites is not sent for ever, as long as the hub says the same.
+    (("h1", "h1"), ("c2", "c1"), {"direction": OUT}, {"overwrites": OVERWRITES - 1}, Kind.PUSH, "h1"),
+    (("h1", "h1"), ("c2", "c1"), {"direction": OUT}, {"overwrites": OVERWRITES}, Kind.DISPUTE, "c2"),
+    (("h2", "h1"), ("c2", "c1"), {"direction": OUT}, {"overwrites": OVERWRITES}, Kind.PUSH, "h2"),
+    (("h1", "h1"), ("c2", "c1"), {"direction": OUT}, {"overwrites": 1, "made_by_crm": True}, Kind.CONVERGED, None),
+    (("h2", "h1"), ("c2", "c1"), {"direction": OUT}, {"overwrites": 1, "made_by_crm": True}, Kind.PUSH, "h2"),
+    (("h1", "h1"), ("c2", "c1"), {"direction": OUT}, {"decision": "use_hub", "overwrites": OVERWRITES}, Kind.PUSH, "h1"),
+    (("h1", "h1"), ("c2", "c1"), {"direction": OUT}, {"decision": "use_crm", "overwrites": OVERWRITES}, Kind.CONVERGED, None),
 ]  # fmt: skip
 
 
@@ -153,6 +171,7 @@ def differences(draw: st.DrawFn) -> Difference:
         hub, crm,
         agreed=draw(st.booleans()), hub_at=draw(times), crm_at=draw(times),
         decision=draw(st.sampled_from([None, None, "use_hub", "use_crm"])), decided_by="mina",
+        overwrites=draw(st.integers(0, OVERWRITES)), made_by_crm=draw(st.booleans()),
     )  # fmt: skip
     assume(d.hub_changed or d.crm_changed or not d.agreed)
     return d
@@ -181,6 +200,40 @@ def test_carried_out_nothing_is_left_and_both_sides_mean_the_same(d: Difference,
     hub, crm = (verdict.value, d.crm_now) if verdict.kind is Kind.TAKE else (d.hub_now, verdict.value)
     again = asked(difference((hub, None), (crm, None), agreed=False), spec)
     assert again.kind is Kind.CONVERGED
+
+
+@given(st.lists(st.sampled_from(["edit", "rewrite", "hub"]), max_size=30), st.booleans())
+def test_an_outbound_field_is_never_overwritten_for_ever(events: list[str], steady: bool) -> None:
+    """A field and a CRM, sync after sync: whatever people do, and however the CRM rewrites what it is sent (always to the
+    same, if steady, else never), there are at most so many writes in a row that the hub gave no reason for."""
+    spec, rewrites = field(direction=OUT), False
+    hub, then, crm, crm_then = "h0", "h0", "h0", "h0"
+    written: list[
+        tuple[str, bool]
+    ] = []  # what each overwrite since the hub's last change replaced, and what came of it
+    for number, event in enumerate(events + ["nothing"] * (OVERWRITES + 2)):
+        if event == "edit":
+            crm = f"edit {number}"
+        elif event == "hub":
+            hub = f"h{number + 1}"
+        elif event == "rewrite":
+            rewrites = True
+        d = difference(
+            (hub, then), (crm, crm_then), overwrites=len(written), made_by_crm=(crm, True) in written
+        )
+        if not (d.hub_changed or d.crm_changed):
+            verdict = None
+            continue
+        verdict = asked(d, spec)
+        match verdict.kind:
+            case Kind.PUSH:
+                made = hub if not rewrites else f"made of {hub}" if steady else f"made {number}"
+                written = [*written, (crm, made != hub)] if verdict.reason == OVERWRITTEN else []
+                then, crm_then, crm = hub, hub, made
+            case Kind.CONVERGED:
+                then, crm_then = hub, crm
+        assert len(written) <= OVERWRITES
+    assert verdict is None or verdict.kind is Kind.DISPUTE
 
 
 @given(values, values, values, st.booleans(), st.sampled_from(Policy))

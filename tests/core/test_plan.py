@@ -1,5 +1,7 @@
 """What a CRM would refuse is known before any call is made."""
 
+from dataclasses import replace
+
 import pytest
 
 from crm_sync.connectors.crm import FieldInfo
@@ -59,6 +61,36 @@ def refused(kind: str, values: dict[str, str | None], **changed: FieldInfo) -> R
 def test_what_the_crm_takes_is_let_through(values: dict[str, str | None]) -> None:
     assert check(STREAM, "create", values, DESCRIBED) is None
     assert check(STREAM, "update", values, DESCRIBED) is None
+
+
+def test_columns_of_good_records_are_taken_at_a_glance() -> None:
+    columns = {"name": ["Lee", "Kim"], "email": ["lee@x.example", "kim@x.example"], "stage": ["Won", None],
+               "tags": ["a;b", None], "company": ["longer than two", None], "firm": ["anything", None]}  # fmt: skip
+    for kind in ("create", "update"):
+        assert Checker(STREAM, kind, DESCRIBED).takes(columns)
+    assert Checker(STREAM, "update", DESCRIBED).takes({"stage": ["New", "Won"]})
+
+
+@pytest.mark.parametrize("kind", ["create", "update"])
+@pytest.mark.parametrize("bad", [
+    {"name": "x" * 6}, {"name": None}, {"email": None}, {"stage": "Strange"}, {"tags": "a;c"}, {"unseen": "x"},
+])  # fmt: skip
+def test_a_glance_at_columns_never_misses_what_would_be_refused(
+    kind: str, bad: dict[str, str | None]
+) -> None:
+    unseen = FieldSpec("unseen", VendorField("Unseen", FieldType.STRING))
+    stream = replace(STREAM, fields=(*STREAM.fields, unseen))
+    checker = Checker(stream, kind, DESCRIBED)
+    assert checker.refusal({**GOOD, **bad}) is not None
+    rows: list[dict[str, str | None]] = [{**dict.fromkeys(bad), **GOOD}, {**GOOD, **bad}]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    assert not checker.takes(columns)
+
+
+@pytest.mark.parametrize("missing", ["email", "name"])
+def test_a_glance_at_columns_misses_no_column_that_a_create_needs(missing: str) -> None:
+    columns = {name: [value] for name, value in GOOD.items() if name != missing}
+    assert not Checker(STREAM, "create", DESCRIBED).takes(columns)
 
 
 @pytest.mark.parametrize(("values", "field", "code"), [

@@ -9,8 +9,8 @@ import pytest
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from crm_sync.assets import names
-from crm_sync.assets.jobs import failures_of
-from crm_sync.core.errors import CrmError, ErrorClass
+from crm_sync.assets.jobs import failures_of, stopped_of
+from crm_sync.core.errors import CrmError, ErrorClass, HeldError
 from tests.dagster.project import Project
 
 
@@ -160,6 +160,50 @@ def test_what_passes_is_tried_again(make: Any, monkeypatch: pytest.MonkeyPatch) 
     assert result.success
     assert any(event.is_step_up_for_retry for event in result.all_events)
     assert len(project.world.hub("contact")) == 1
+
+
+USED_UP = HeldError(
+    ErrorClass.RATE_LIMIT, "acme: 280 of the account's 1000 calls of a day are left.", retry_after=900.0
+)
+
+
+def last_run(project: Project) -> tuple[str, str | None]:
+    """Of the inbound step that the limits ended, the run's first."""
+    row = project.world.conn.execute(
+        "select status, error_message from sync.history where entity = 'company'"
+        " and configuration ->> 'direction' = 'inbound' order by id desc limit 1"
+    ).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def test_where_the_limits_allow_no_more_for_now_the_run_ends_well_and_the_next_goes_on(
+    project: Project,
+) -> None:
+    person(project)
+    project.world.crms["acme"].faults.read_error = USED_UP
+    result = project.sync()
+    assert any("acme/" in text and "280 of the account's 1000 calls" in text for text in stopped_of(result))
+    assert last_run(project) == ("partial", str(USED_UP))
+    done = {
+        event.asset_key.path[-1] for event in result.get_asset_materialization_events() if event.asset_key
+    }
+    assert "company" not in done, "nothing is built on half a read"
+    assert project.world.writes() == 0
+    project.sync()
+    assert len(project.world.hub("contact")) == 1
+    assert last_run(project)[0] == "success"
+
+
+@pytest.mark.parametrize("how", ["full", "backfill"])
+def test_what_the_next_run_does_not_go_on_with_fails(project: Project, how: str) -> None:
+    project.world.crms["acme"].faults.read_error = USED_UP
+    tags = {names.BACKFILL_TAG: "some"} if how == "backfill" else None
+    flags = {"full": True} if how == "full" else {}
+    result = project.run(names.sync_job("acme"), tags=tags, **flags)
+    assert not result.success
+    assert not any(event.is_step_up_for_retry for event in result.all_events)
+    assert last_run(project)[0] == "partial"
 
 
 def test_errors_from_elsewhere_do_not_quote_values(project: Project) -> None:

@@ -99,12 +99,15 @@ def test_nobody_takes_over_in_the_middle_of_a_transaction(world: World) -> None:
 
 
 def test_no_call_is_made_without_the_lease(world: World) -> None:
-    made = []
+    made: list[object] = []
 
     def calls() -> Iterator[int]:
-        for n in range(3):
-            made.append(n)
-            yield n
+        try:
+            for n in range(3):
+                made.append(n)
+                yield n
+        finally:
+            made.append("ended")
 
     with Store(world.url) as old, Store(world.url) as new, old.exclusive(NAME):
         answers = old.fenced(calls())
@@ -112,7 +115,7 @@ def test_no_call_is_made_without_the_lease(world: World) -> None:
         lease.unlock(old.conn, NAME)
         with new.exclusive(NAME), pytest.raises(LostLeaseError):
             next(answers)
-    assert made == [0]
+        assert made == [0, "ended"], "no thread of the calls is left, though somebody still holds them"
 
 
 def test_a_silent_holder_is_ended_after_a_while(world: World) -> None:

@@ -1,6 +1,7 @@
 """The merge of a page into the mirror: what it writes, what it marks, and that what is the same costs no write."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import psycopg
 import pyarrow as pa
@@ -81,6 +82,32 @@ def test_deletions_of_what_was_never_known_are_left_out(world: World) -> None:
     _merge(world, _page(("1", ONE, "Lee")))
     assert _counts(_merge(world, _page(("1", TWO, "Lee"), ("9", TWO, "Who"), deleted="true"))) == (2, 0, 0, 1)
     assert set(_held(world)) == {"1"}
+
+
+def test_a_listing_that_differs_at_the_same_stamp_is_left_to_a_look_up_if_it_may_lag(world: World) -> None:
+    """The records 1 and 2 say something else than the mirror, and 3 is the same."""
+    _merge(world, _page(("1", ONE, "Lee"), ("2", TWO, "Roe"), ("3", TWO, "Poe")))
+    _marks(world)
+    stream = world.system.stream("acme", "contact")
+    settled = datetime(2026, 3, 2, tzinfo=UTC)
+    listed = (("1", ONE, "Li"), ("2", TWO, "Ro"), ("3", TWO, "Poe"))
+    with world.conn.transaction():
+        merged = mirror.merge(world.conn, stream, _page(*listed), unsure_from=settled)
+    assert merged.unsure == ("2",)
+    assert _marks(world) == 1
+    assert _held(world) == {"1": ("Li", "2026-03-01"), "2": ("Roe", "2026-03-02"), "3": ("Poe", "2026-03-02")}
+    with world.conn.transaction():
+        mirror.merge(world.conn, stream, _page(*listed), looked_up=True)
+    assert _held(world)["2"] == ("Ro", "2026-03-02")
+
+
+def test_a_look_up_that_lacks_fields_adds_no_record(world: World) -> None:
+    """What it lacks would pass for blank."""
+    stream = world.system.stream("acme", "contact")
+    _merge(world, _page(("1", ONE, "Lee")))
+    with world.conn.transaction():
+        mirror.merge(world.conn, stream, _page(("1", TWO, "Li"), ("2", TWO, "Roe")), looked_up=True)
+    assert _held(world) == {"1": ("Li", "2026-03-02")}
 
 
 def test_an_empty_page_changes_nothing(world: World) -> None:

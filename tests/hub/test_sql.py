@@ -6,7 +6,7 @@ from psycopg import sql
 
 from crm_sync.core.spec import FieldSpec, FieldType, VendorField
 from crm_sync.hub.migrate import upgrade
-from crm_sync.hub.sql import HUB_TYPES, from_text, render, to_text
+from crm_sync.hub.sql import HUB_TYPES, canonical_crm, from_text, render, to_text
 
 
 @pytest.fixture
@@ -33,6 +33,36 @@ def test_one_spelling_for_each_value_and_bad_ones_as_they_are(
 ) -> None:
     row = migrated.execute(sql.SQL("select sync.{}(%s)").format(sql.Identifier(function)), [given]).fetchone()
     assert row == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "function", "texts"),
+    [
+        (
+            FieldType.DATETIME,
+            "sync.canon_datetime({})",
+            ["2026-01-02T03:04:05.678+0000", "2026-01-02T03:04:05.678Z", "2026-01-02T03:04:05.678+00:00",
+             "2026-01-02T03:04:05.678+0100", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05.678Z\n", "٢٠٢٦", ""],
+        ),
+        (
+            FieldType.MULTIPICKLIST,
+            "sync.canon_multi(string_to_array({}, ';'))",
+            ["a;b", "b;a", "a;a", "a", " a ", "B;a", "a;é", "a; b", "a ;b", ";a", "a;", " a;b", "a;b ", "a;b;;c", "a;;b",
+             "c;b;a", "b;a;b", ";", " ; ", "", "b c;a b"],
+        ),
+    ],
+)  # fmt: skip
+def test_the_short_way_to_a_spelling_gives_the_same(
+    migrated: psycopg.Connection, kind: FieldType, function: str, texts: list[str]
+) -> None:
+    value = sql.SQL("v")
+    query = sql.SQL("select v, {}, {} from unnest(%s::text[]) v").format(
+        canonical_crm(kind, value), sql.SQL(function).format(sql.SQL("nullif(v, '')"))
+    )
+    rows = migrated.execute(query, [texts]).fetchall()
+    assert len(rows) == len(texts)
+    for text, short, long in rows:
+        assert short == long, text
 
 
 @pytest.mark.parametrize(

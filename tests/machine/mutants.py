@@ -92,18 +92,18 @@ def blind_create(patch: pytest.MonkeyPatch) -> None:
 
 def no_compare_and_set(patch: pytest.MonkeyPatch) -> None:
     """A take overwrites the hub row as it is, not as it was when it was decided about."""
-    stage = merge._stage
+    move = merge.move
 
-    def wrong(conn, moving):  # type: ignore[no-untyped-def]
-        stage(conn, moving)
+    def wrong(conn, *rest):  # type: ignore[no-untyped-def]
         for entity in ("contact", "company"):
             conn.execute(
                 sql.SQL("update moving m set version = h.xmin::text from {} h where h.id = m.hub_id").format(
                     hub_table(entity)
                 )
             )
+        return move(conn, *rest)
 
-    patch.setattr(merge, "_stage", wrong)
+    patch.setattr(merge, "move", wrong)
 
 
 def dispute_dropped(patch: pytest.MonkeyPatch) -> None:

@@ -212,6 +212,7 @@ entities: {contact: {object: Contact, record_type: Person, fields: {email: Email
         "api_version": "61.0",
         "bulk_query_above": 2000,
         "bulk_write_above": 2000,
+        "check_before_write": True,
         "page_size": 500,
         "ca_bundle": str(tmp_path / "ca.pem"),
         "auth": {
@@ -231,6 +232,7 @@ def test_hubspot_options():
         "base_url": "https://api.hubapi.com",
         "api_version": "2026-03",
         "search_lag": 60,
+        "check_before_write": True,
         "auth": {"grant": "access_token", "access_token": SecretRef("T")},
     }
 

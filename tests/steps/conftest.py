@@ -2,6 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from crm_sync.simulators.serve import Simulator, running
 from tests.steps.world import World
 
 
@@ -17,3 +18,10 @@ def two(fresh_database_url: str) -> Iterator[World]:
     world = World(fresh_database_url, ("acme", "beta"))
     yield world
     world.close()
+
+
+@pytest.fixture(scope="module")
+def org() -> Iterator[Simulator]:
+    """A simulated Salesforce with few records."""
+    with running("salesforce", records=10) as simulator:
+        yield simulator

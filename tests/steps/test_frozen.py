@@ -1,7 +1,10 @@
 """A field that a CRM does not show for a while is frozen; nobody's value in it is lost or blanked."""
 
+from datetime import timedelta
+
 import pytest
 
+from crm_sync.core.errors import CrmError
 from crm_sync.hub import breaker
 from tests.steps.world import World
 
@@ -104,3 +107,23 @@ def test_one_field_thaws_while_another_stays_away(world):
 def frozen(world):
     rows = world.conn.execute("select field from sync.frozen where entity = 'contact' order by field")
     return [row[0] for row in rows]
+
+
+def test_a_create_without_an_answer_that_is_found_without_the_field_blanks_nothing(world):
+    """No listing had shown yet that the field was away when the look-up brought the record without it: the mirror then
+    said it was blank, and the hub took that."""
+    acme, crm = world.accounts["acme"], world.crms["acme"]
+    acme.habits.lag = timedelta(minutes=50)
+    world.conn.execute("insert into hub.contact (first_name, last_name) values ('Bo', 'New')")
+    crm.faults.timeout = "after"
+    with pytest.raises(CrmError):
+        world.sync()
+    hide(world, "FirstName")
+    for _ in range(3):  # found by its external id; seen again while the listing does not show it yet; listed
+        world.sync()
+        assert contact_named(world, "New")["first_name"] == "Bo"
+        hide(world)
+    world.sync()
+    assert contact_named(world, "New")["first_name"] == "Bo"
+    assert world.one("select count(*) from acme.contact where first_name = 'Bo'") == 1
+    assert world.one("select count(*) from sync.change where side = 'hub' and kind = 'update'") == 0

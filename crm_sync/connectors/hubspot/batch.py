@@ -7,16 +7,18 @@ HubSpot does not keep. With a trace id on every input HubSpot refuses single rec
 that another contact has, can still hit the batch: then it is sent again in halves.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from crm_sync.connectors.batches import Way, in_batches
+from crm_sync.connectors import unmoved
+from crm_sync.connectors.batches import Pace, Way, in_batches
 from crm_sync.connectors.crm import Operation, Result
 from crm_sync.connectors.hubspot.api import Api, Json
 from crm_sync.connectors.hubspot.associations import Associations, Change, Ends
 from crm_sync.connectors.hubspot.errors import RefusedError, record_error
+from crm_sync.connectors.hubspot.look import Look
 from crm_sync.connectors.hubspot.paths import plural
 from crm_sync.connectors.hubspot.properties import ASSOCIATION
 from crm_sync.connectors.hubspot.rows import Shape
@@ -46,23 +48,28 @@ class Prepared:
 class Writer:
     """Writes records of one stream."""
 
-    def __init__(self, api: Api, associations: Associations, stream: StreamSpec, shape: Shape) -> None:
+    def __init__(
+        self,
+        api: Api,
+        associations: Associations,
+        stream: StreamSpec,
+        shape: Shape,
+        look: Look | None,
+        pace: Pace,
+    ) -> None:
         self._api = api
+        sleep = api.transport.settings.sleep
+        self._way = partial(Way, of=_operation, parent=_parent, sleep=sleep, pace=pace)
         self._associations = associations
         self._stream = stream
         self._shape = shape
-        self._types = {spec.vendor.name: spec.vendor.type for spec in stream.fields}
+        self._look = look
+        self._types = unmoved.types_of(stream)
         self._kinds = {**self._types, **shape.fields}
 
     def write(self, operations: Sequence[Operation], size: int | None) -> Iterator[list[Result]]:
         """One list of results per answer, calls side by side. Creates go first, deletes last."""
-        way = partial(
-            Way,
-            of=_operation,
-            limit=min(size or MAX_BATCH, MAX_BATCH),
-            parent=_parent,
-            sleep=self._api.transport.settings.sleep,
-        )
+        way = partial(self._way, limit=min(size or MAX_BATCH, MAX_BATCH))
         refused: list[Result] = []
         waiting: dict[Verb, list[Prepared]] = {}
         only_links: list[Prepared] = []
@@ -76,17 +83,33 @@ class Writer:
                 waiting.setdefault(self._verb(operation), []).append(made)
         if refused:
             yield refused
-        for verb in _VERBS:
-            yield from in_batches(way(send=partial(self._batch, verb)), waiting.get(verb, []))
-        yield from in_batches(way(send=self._only_links), only_links)
+        work = [(partial(self._batch, verb), waiting[verb]) for verb in _VERBS if verb in waiting]
+        if only_links:
+            work.append((partial(self._only_links), only_links))
+        for send, some in work:
+            yield from in_batches(way(send=send, lets_go=some is work[-1][1]), some)
 
     def _batch(self, verb: Verb, chunk: Sequence[Prepared]) -> Iterator[list[Result]]:
-        for answer in self._send(verb, chunk):
-            yield from self._with_links(chunk, answer)
+        left = yield from self._looked_at(chunk)
+        for answer in self._send(verb, left) if left else ():
+            yield from self._with_links(left, answer)
 
     def _only_links(self, chunk: Sequence[Prepared]) -> Iterator[list[Result]]:
-        answer = [Result(p.operation.key, ok=True, crm_id=p.operation.crm_id, returned={}) for p in chunk]
-        yield from self._with_links(chunk, answer)
+        left = yield from self._looked_at(chunk)
+        answer = [Result(p.operation.key, ok=True, crm_id=p.operation.crm_id, returned={}) for p in left]
+        yield from self._with_links(left, answer)
+
+    def _looked_at(self, chunk: Sequence[Prepared]) -> Generator[list[Result], None, Sequence[Prepared]]:
+        """Hands out the results of updates whose records have moved; returns what may be sent."""
+        operations = [one.operation for one in chunk]
+        if self._look is None or not unmoved.compared(operations):
+            return chunk
+        _, moved = unmoved.sifted(self._types, operations, self._look.at(operations))
+        if not moved:
+            return chunk
+        yield moved
+        keys = {result.key for result in moved}
+        return [one for one in chunk if one.operation.key not in keys]
 
     def _verb(self, operation: Operation) -> Verb:
         if operation.kind == "delete":

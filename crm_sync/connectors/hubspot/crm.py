@@ -6,6 +6,7 @@ Here: which part does what, and the options of a connection. Options (all but `a
     api_version   "2026-03" (default), another month, or "v3"
     search_lag    seconds that search may be behind the truth, default 60: so much earlier, and five minutes, does
                   each incremental window begin (`overlap`)
+    check_before_write  true (default): look at records right before they are updated
     portal_id     the account's id, else learned by the first `check`: webhooks of other accounts are left out
     webhook_secret  the app's client secret, default auth.client_secret
     auth.grant    access_token (private app or service key: auth.access_token)
@@ -17,6 +18,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from crm_sync.connectors.batches import Pace
 from crm_sync.connectors.build import Options
 from crm_sync.connectors.crm import (
     BatchPage,
@@ -33,18 +35,19 @@ from crm_sync.connectors.crm import (
     Window,
 )
 from crm_sync.connectors.http import Transport, TransportSettings
-from crm_sync.connectors.hubspot import filters, search, webhooks
+from crm_sync.connectors.hubspot import filters, login, search, webhooks
 from crm_sync.connectors.hubspot.api import Api
 from crm_sync.connectors.hubspot.associations import Associations
 from crm_sync.connectors.hubspot.batch import Writer
 from crm_sync.connectors.hubspot.errors import classify
 from crm_sync.connectors.hubspot.limits import QUOTAS, hear
+from crm_sync.connectors.hubspot.look import Look
 from crm_sync.connectors.hubspot.paths import DEFAULT_VERSION, VERSION, Paths, plural
 from crm_sync.connectors.hubspot.pipelines import Pipelines, properties_of
 from crm_sync.connectors.hubspot.properties import Properties
 from crm_sync.connectors.hubspot.reading import Reader
 from crm_sync.connectors.hubspot.rows import Shape, shape
-from crm_sync.connectors.oauth import BearerAuth, Grant, RefreshTokenGrant, StaticToken, TokenEndpoint
+from crm_sync.connectors.oauth import BearerAuth
 from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.core.spec import Condition, StreamSpec
 
@@ -73,7 +76,7 @@ def connect(name: str, options: Options, tokens: TokenStore, settings: Transport
         base_url,
         settings,
         auth=BearerAuth(
-            name, tokens, _grant(name, options, base_url + paths.token, settings), settings.clock
+            name, tokens, login.grant(name, options, base_url + paths.token, settings), settings.clock
         ),
         classify=classify,
         limiter=settings.limited(QUOTAS),
@@ -88,29 +91,15 @@ def connect(name: str, options: Options, tokens: TokenStore, settings: Transport
         search_lag=lag,
         webhook_secret=str(secret),
         portal_id=None if portal is None else str(portal),
+        check_before_write=bool(options.get("check_before_write", True)),
     )
-
-
-def _grant(name: str, options: Options, token_url: str, settings: TransportSettings) -> Grant:
-    grant = options.get("auth.grant", "access_token")
-    if grant == "access_token":
-        return StaticToken(name, {"access_token": str(options.need("auth.access_token"))})
-    if grant != "refresh_token":
-        raise options.wrong("auth.grant", "must be access_token or refresh_token")
-    endpoint = TokenEndpoint(
-        connection=name,
-        url=token_url,
-        client_id=str(options.need("auth.client_id")),
-        client_secret=str(options.need("auth.client_secret")),
-        settings=settings,
-    )
-    return RefreshTokenGrant(endpoint, options.get("auth.refresh_token"))
 
 
 class HubSpotCrm(Crm):
     """One HubSpot account ("portal"). Get one from `connect`."""
 
     kind = "hubspot"
+    plan = 10_000  # about six seconds of calls
     deletions_apart = True
 
     def __init__(
@@ -122,13 +111,16 @@ class HubSpotCrm(Crm):
         search_lag: timedelta,
         webhook_secret: str,
         portal_id: str | None,
+        check_before_write: bool = True,
     ) -> None:
         self.name = name
+        self._check = check_before_write
         self._transport = transport
         self._api = Api(transport, paths)
         self._pipelines = Pipelines(self._api)
         self._properties = Properties(self._api, self._pipelines)
         self._associations = Associations(self._api)
+        self._pace = Pace()
         self._reader = Reader(self._api, self._associations)
         self.overlap = EDGE + search_lag
         self._webhook_secret = webhook_secret
@@ -247,6 +239,7 @@ class HubSpotCrm(Crm):
         batch_size: int | None = None,
     ) -> Iterator[list[Result]]:
         """Batches of at most 100: upsert by the external id property (create), update, archive; then associations.
+        An update's batch is looked at by the same thread right before it is sent.
 
         A create whose unique value (e-mail address) another record has is refused with code CONFLICT and that
         record's id in the message. If an association is refused, the record was written all the same: the result is
@@ -258,7 +251,10 @@ class HubSpotCrm(Crm):
         if stream.external_id and found.external_id is None and any(op.kind == "create" for op in operations):
             text = f"{stream.name}: HubSpot has no property {stream.external_id} on {found.object}; run crm-sync setup"
             raise CrmError(ErrorClass.PERMISSION, text, code="EXTERNAL_ID_MISSING")
-        yield from Writer(self._api, self._associations, stream, found).write(operations, batch_size)
+        look = Look(self._reader, found) if self._check else None
+        yield from Writer(self._api, self._associations, stream, found, look, self._pace).write(
+            operations, batch_size
+        )
 
     def resume_write(
         self,

@@ -11,9 +11,10 @@ Records that are created meanwhile have higher ids, and come last; what is delet
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 from crm_sync.connectors.ahead import ahead
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 PAGE = 100
 RANGE = 2_500  # records of a range, which is handed on as a whole
 _SMALL_RANGE = 500
-_SHARES = 4  # ranges that a small list is cut into
+_SHARES = 4  # a range is no more than such a part of what is left
 THREADS = 8
 _AHEAD = 12  # ranges begun and not handed on yet
 URI_TOO_LONG = 414
@@ -77,57 +78,71 @@ class Listing:
 
         `use` is called in several threads at once. after: such a cursor, from an earlier read; None: the beginning.
         """
-        first = self._page(after, PAGE)
-        if after is not None and after.isdecimal() and not _in_order(first, int(after)):
-            first = self._page(None, PAGE)
-
-        def begin() -> tuple[list[T], str | None]:
-            return [use(first.records)], first.after
-
+        if after is not None and not after.isdecimal():
+            yield from self._page_by_page(after, use)
+            return
+        low = int(after or 0)
+        with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+            cut = pool.submit(self._ask, low, RANGE)  # so that two ranges begin with the first answers
+            first = self._page(after, PAGE)
+        if after is not None and not _in_order(first, low):
+            yield from self.ranges(None, use)
+            return
         if first.after is None:
-            yield begin()
+            yield [use(first.records)], None
             return
         try:
-            low = _number(first)
-            ranges: Iterable[Callable[[], tuple[list[T], str | None]]] = (
-                partial(self._range, low, high, use) for low, high in self._cut(low)
+            tasks = (
+                partial(self._range, begin, end, use, first if begin == low else None)
+                for begin, end in self._cut(low, *cut.result())
             )
-            yield from ahead(chain([begin], ranges), threads=THREADS, most=_AHEAD)
+            yield from ahead(tasks, threads=THREADS, most=_AHEAD)
         except _OpaqueError:
             log.warning("%s: HubSpot's list has cursors of a new kind; reading it page by page", self._object)
-            yield begin()
-            for page in self.chain(first.after):
-                yield [use(page.records)], page.after
+            yield [use(first.records)], first.after
+            yield from self._page_by_page(first.after, use)
 
-    def _range(self, low: int, high: int | None, use: Use[T]) -> tuple[list[T], str | None]:
-        """The records with low <= id < high."""
+    def _page_by_page(self, after: str, use: Use[T]) -> Iterator[tuple[list[T], str | None]]:
+        for page in self.chain(after):
+            yield [use(page.records)], page.after
+
+    def _range(
+        self, low: int, high: int | None, use: Use[T], page: Chunk | None
+    ) -> tuple[list[T], str | None]:
+        """The records with low <= id < high. page: the first one, if it is here already."""
         made: list[T] = []
         after: str | None = str(low)
         while after is not None and (high is None or int(after) < high):
-            try:
-                page = self._page(after, PAGE)
-            except CrmError as error:
-                if error.status == 400:
-                    raise _OpaqueError from error
-                raise
+            page = page or self._own(after)
             if not _in_order(page, int(after)):
                 raise _OpaqueError
             made.append(use([r for r in page.records if high is None or int(r["id"]) < high]))
-            after = page.after
+            after, page = page.after, None
         return made, None if high is None else str(high)
 
-    def _cut(self, low: int) -> Iterator[tuple[int, int | None]]:
-        """Ranges of about the same number of records; the last one has no end."""
+    def _own(self, after: str) -> Chunk:
+        """The page at a cursor of our own making."""
+        try:
+            return self._page(after, PAGE)
+        except CrmError as error:
+            if error.status == 400:
+                raise _OpaqueError from error
+            raise
+
+    def _cut(self, low: int, total: int, high: int | None) -> Iterator[tuple[int, int | None]]:
+        """Ranges, the last of which has no end. total, high: what search says of `low` and so many records as a large
+        range has. They get smaller towards the end, so that the last ones end together and little is left to do then.
+        """
         size = RANGE
-        total, high = self._ask(low, size)
-        if total < _SHARES * size:  # a small list is cut into smaller ranges
-            size = min(size, max(_SMALL_RANGE, -(-total // (_SHARES * PAGE)) * PAGE))
-            high = self._ask(low, size)[1] if total > size else None
         while True:
+            if _size(total) < size:
+                size = _size(total)
+                high = self._ask(low, size)[1] if total > size else None
             yield low, high
             if high is None:
                 return
             low, total = high, total - size
+            size = _size(total)
             high = self._ask(low, size)[1] if total > size else None
 
     def _ask(self, low: int, behind: int) -> tuple[int, int | None]:
@@ -167,20 +182,18 @@ class Listing:
         raise CrmError(ErrorClass.TRANSIENT, text, status=400)
 
 
-def _number(first: Chunk) -> int:
-    """The id to which the cursor of the first page points. Raises _OpaqueError."""
-    if first.after is None or not _in_order(first, None):
-        raise _OpaqueError
-    return int(first.after)
+def _size(left: int) -> int:
+    """Of the next range, where so many records are left."""
+    return min(RANGE, max(_SMALL_RANGE, -(-left // (_SHARES * PAGE)) * PAGE))
 
 
-def _in_order(page: Chunk, low: int | None) -> bool:
+def _in_order(page: Chunk, low: int) -> bool:
     """Whether a page is what its cursor promised: ascending ids from `low` on, the next cursor beyond the last."""
     ids: Sequence[str] = [str(record["id"]) for record in page.records]
     if not all(crm_id.isdecimal() for crm_id in [*ids, page.after or "0"]):
         return False
     numbers = [
-        *([] if low is None else [low - 1]),
+        low - 1,
         *map(int, ids),
         *([int(page.after)] if page.after else []),
     ]

@@ -120,13 +120,17 @@ def _by_id(fetch: Fetch, stamp_property: str, place: Place, left: int | None) ->
     assert place.up_to is not None
     beyond = {"propertyName": OBJECT_ID, "operator": "GT", "value": str(place.up_to)}
     found = fetch([*_between(stamp_property, place.low, place.low + 1), beyond], OBJECT_ID)
-    by_id = sorted((int(record["id"]), record) for record in found.records if int(record["id"]) > place.up_to)
-    fresh = [(number, r) for number, r in by_id if str(number) not in place.known]
-    records = [record for _, record in fresh][:left]
+    by_id = {n: record for record in found.records if (n := int(record["id"])) > place.up_to}
+    numbers = sorted(by_id)
+    fresh = [n for n in numbers if str(n) not in place.known]
+    records = [by_id[n] for n in fresh[:left]]
+    # A damaged answer may hold the records of the page before once more, and those came in another order: of more than a
+    # page only the lowest are known to have none between them that was left out.
+    sure = numbers[:PAGE]
     if len(records) < len(fresh):
-        return records, Place(place.low, place.known, int(records[-1]["id"])), True
-    if found.more and by_id:
-        return records, Place(place.low, place.known, by_id[-1][0]), True
+        return records, Place(place.low, place.known, min(fresh[len(records) - 1], sure[-1])), True
+    if found.more and sure:
+        return records, Place(place.low, place.known, sure[-1]), True
     return records, Place(place.low + 1), True
 
 

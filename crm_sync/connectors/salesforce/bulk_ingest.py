@@ -16,7 +16,7 @@ import csv
 import io
 import logging
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 JOB_ROWS = 50_000
 _JOB_BYTES = 90_000_000  # Salesforce takes 100 MB
 _UPLOADS = 3  # jobs tried for one upload
-_FIRST_WAIT, _LONGEST_WAIT, _GROWTH = 0.05, 10.0, 1.3  # seconds between two questions about a job
+_FIRST_WAIT, _LONGEST_WAIT, _GROWTH = 0.05, 10.0, 1.5  # seconds between two questions about a job
 _FEW = (
     2_000  # locked records that are sent again by Collections; of more than that a run is spared the trouble
 )
@@ -40,25 +40,41 @@ _VERBS = {"create": "upsert", "update": "update", "delete": "delete"}
 
 
 def send(
-    api: Api, target: Target, operations: Sequence[Operation], job: JobLog, rows: int = JOB_ROWS
+    api: Api,
+    target: Target,
+    operations: Sequence[Operation],
+    job: JobLog,
+    rows: int,
+    sift: Callable[[Sequence[Operation]], tuple[Sequence[Operation], list[Result]]],
+    once_more: Callable[[Sequence[Operation]], Iterator[list[Result]]],
 ) -> Iterator[list[Result]]:
-    """Send operations of one kind, in as many jobs as it takes, one after the other."""
+    """Send operations of one kind, in as many jobs as it takes, one after the other.
+
+    sift: which of a job's operations may be sent, and the results of the others; asked right before the job is filled.
+    once_more: sends rows that could not be locked.
+    """
     key = _key_column(target.external_id, operations[0].kind)
-    arranged = prepare.by_parent(target, operations)
+    arranged = list(prepare.by_parent(target, operations))
     while arranged:
-        content, taken = _csv(key, arranged, rows)
-        part, arranged = arranged[:taken], arranged[taken:]
-        left = {key_of(operation): operation for operation in part}
         with api.transport.job():
-            state = _submit(api, target, part[0].kind, content, job)
-            done = yield from _ended(api, state)
+            ready, moved = sift(arranged[:rows])
+            content, taken = _csv(key, ready, rows)
+            part, arranged = ready[:taken], [*ready[taken:], *arranged[rows:]]
+            if part:
+                state = _submit(api, target, part[0].kind, content, job)
+                done = yield from _ended(api, state, len(part))
+        if moved:
+            yield moved
+        if not part:
+            continue
+        left = {key_of(operation): operation for operation in part}
         locked: list[Operation] = []
         error = yield from _sifted(collect(api, state, done, left), part, locked)
         if left:
             yield [collections.refusal(operation, error) for operation in left.values()]
         job.clear()
         if locked:
-            yield from collections.send(api, target, locked, collections.CALL // 4)
+            yield from once_more(locked)
 
 
 def _sifted(
@@ -106,7 +122,7 @@ def resume(
     verb = str(state["operation"])
     left = {key_of(operation): operation for operation in operations if _VERBS[operation.kind] == verb}
     mine = len(left)
-    done = yield from _ended(api, state)
+    done = yield from _ended(api, state, len(left))
     yield from collect(api, state, done, left)
     job.clear()
     if left or mine < len(operations):
@@ -186,13 +202,14 @@ def _abort(api: Api, tail: str) -> None:
         api.call("PATCH", tail, family=FAMILY, idempotent=True, body={"state": "Aborted"})
 
 
-def _ended(api: Api, state: Mapping[str, Any]) -> Generator[list[Result], None, Mapping[str, Any]]:
-    """Ask for a job until it has ended; its last description. Hands out nothing between two questions; the time that
-    the caller takes then counts as waiting.
+def _ended(api: Api, state: Mapping[str, Any], rows: int) -> Generator[list[Result], None, Mapping[str, Any]]:
+    """Ask for a job of so many rows until it has ended; its last description. Hands out nothing between two
+    questions; the time that the caller takes then counts as waiting.
 
     There is no limit of time: Salesforce itself gives a job up after twenty tries of ten minutes.
     """
-    pause = _FIRST_WAIT
+    longest = _FIRST_WAIT
+    begun = time.monotonic()
     while True:
         asked = time.monotonic()
         job: Mapping[str, Any] = api.get(f"jobs/ingest/{state['job_id']}", family=FAMILY)
@@ -200,10 +217,20 @@ def _ended(api: Api, state: Mapping[str, Any]) -> Generator[list[Result], None, 
             log.info("bulk job %s: %s", job["id"], job["state"])
             return job
         yield []
+        pause = pause_of(longest, asked - begun, int(job.get("numberRecordsProcessed") or 0), rows)
         rest = asked + pause - time.monotonic()
         if rest > 0:
             api.transport.settings.sleep(rest)
-        pause = min(pause * _GROWTH, _LONGEST_WAIT)
+        longest = min(longest * _GROWTH, _LONGEST_WAIT)
+
+
+def pause_of(longest: float, age: float, processed: int, rows: int) -> float:
+    """Seconds until the next question about a job of that age: as long as its other rows take at the pace so far, if
+    that is shorter, so that its end is not slept through; but a twentieth of its age, so that it is not pestered."""
+    if not processed:
+        return longest
+    left = age * max(rows - processed, 0) / processed
+    return min(longest, max(left, age / 20, _FIRST_WAIT))
 
 
 def _csv(key: str, operations: Sequence[Operation], rows: int) -> tuple[bytes, int]:

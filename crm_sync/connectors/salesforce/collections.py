@@ -58,7 +58,8 @@ def _chunk(api: Api, target: Target, chunk: Sequence[Operation]) -> Iterator[lis
         raise CrmError(
             ErrorClass.UNKNOWN_OUTCOME, "Salesforce did not answer with one result for each record"
         )
-    yield [result(operation, answer) for operation, answer in zip(chunk, answers, strict=True)]
+    alone = len(chunk) == 1
+    yield [result(operation, answer, alone=alone) for operation, answer in zip(chunk, answers, strict=True)]
 
 
 def _call(api: Api, target: Target, chunk: Sequence[Operation]) -> Any:
@@ -77,21 +78,22 @@ def _call(api: Api, target: Target, chunk: Sequence[Operation]) -> Any:
     return api.call(method, tail, family=FAMILY, idempotent=False, body=body)
 
 
-def result(operation: Operation, answer: Mapping[str, Any]) -> Result:
-    """The result of one record from its element of the answer."""
+def result(operation: Operation, answer: Mapping[str, Any], *, alone: bool) -> Result:
+    """The result of one record from its element of the answer. alone: it was the only one in its call."""
     crm_id = values.full_id(answer["id"]) if answer.get("id") else operation.crm_id
     if answer.get("success"):
         created = operation.kind == "create" and bool(answer.get("created", True))
         return Result(operation.key, ok=True, crm_id=crm_id, created=created)
     told = answer.get("errors") or [{}]
-    return refusal(operation, errors.from_collections(told[0], operation.values.values()))
+    return refusal(operation, errors.from_collections(told[0], operation.values.values()), alone=alone)
 
 
-def refusal(operation: Operation, error: RecordError) -> Result:
-    """The result of a refused record; to delete what is gone is done, not refused."""
+def refusal(operation: Operation, error: RecordError, *, alone: bool = False) -> Result:
+    """The result of a refused record; to delete what is gone is done, not refused. What is too much for the
+    organisation's own code may pass with fewer records in a call; what was alone in it will not."""
     error = judged(operation, error)
     if any(word in error.message for word in _OVERWORKED):
-        error = replace(error, error_class=ErrorClass.TRANSIENT)
+        error = replace(error, error_class=ErrorClass.VALIDATION if alone else ErrorClass.TRANSIENT)
     if operation.kind == "delete" and error.error_class is ErrorClass.GONE:
         return Result(operation.key, ok=True, crm_id=operation.crm_id)
     return Result(operation.key, ok=False, crm_id=operation.crm_id, error=error)

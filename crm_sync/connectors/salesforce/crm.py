@@ -4,7 +4,8 @@ crm (this file: chooses the way, keeps nothing but options)
  ├── login, api                     one organisation's REST API: tokens, paths, limits, describe
  ├── soql, query, bulk_query        reading: text of queries, JSON pages, CSV jobs
  ├── lookup, deleted                reading by id, and the log of deletions
- ├── prepare, collections, bulk_ingest   writing: checks, 200 a call, CSV jobs
+ ├── writing, prepare               writing: the way to go and the look before, checks
+ ├── collections, bulk_ingest       200 a call, CSV jobs
  └── errors, values, describe       words: error classes, spellings, what an object looks like
 """
 
@@ -12,7 +13,6 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Any
 
 from crm_sync.connectors.build import Options
@@ -35,7 +35,6 @@ from crm_sync.connectors.oauth import BearerAuth
 from crm_sync.connectors.salesforce import (
     bulk_ingest,
     bulk_query,
-    collections,
     deleted,
     errors,
     login,
@@ -48,6 +47,7 @@ from crm_sync.connectors.salesforce import (
 )
 from crm_sync.connectors.salesforce.api import HEADERS, Api
 from crm_sync.connectors.salesforce.limits import QUOTAS, hear
+from crm_sync.connectors.salesforce.writing import Look, Writer
 from crm_sync.core.errors import CrmError
 from crm_sync.core.spec import StreamSpec
 
@@ -93,8 +93,10 @@ class SalesforceCrm(Crm):
         *,
         api_version: str = API_VERSION,
         thresholds: Thresholds | None = None,
+        check_before_write: bool = True,
     ) -> None:
         self.name = name
+        self._check = check_before_write
         self._auth = auth
         self._thresholds = thresholds or Thresholds()
         self._transport = Transport(
@@ -200,28 +202,11 @@ class SalesforceCrm(Crm):
     ) -> Iterator[list[Result]]:
         """See the port. batch_size is for Collections (200 at most); a bulk job is never made smaller than one of
         Salesforce's own batches of 10,000."""
-        if not operations:
-            return
-        target = prepare.target(stream, self._api.describe(stream.object))
-        ready, refused = prepare.split(target, operations)
-        if refused:
-            yield refused
-        bulk: list[list[Operation]] = []
-        for group in _by_kind(ready):
-            # Without an external id nothing in a bulk result would tell which create a row belongs to.
-            joinable = group[0].kind != "create" or target.external_id is not None
-            large = joinable and len(group) > self._thresholds.bulk_write_above
-            small = group
-            if large:
-                fits = [(operation, prepare.fits_bulk(operation)) for operation in group]
-                bulk.append([operation for operation, fit in fits if fit])
-                small = [operation for operation, fit in fits if not fit]
-            if small:
-                yield from collections.send(self._api, target, small, batch_size or collections.CALL)
-        rows = max(batch_size or bulk_ingest.JOB_ROWS, 10_000)
-        for group in bulk:
-            if group:
-                yield from bulk_ingest.send(self._api, target, group, job, rows)
+        if operations:
+            target = prepare.target(stream, self._api.describe(stream.object))
+            above = self._thresholds.bulk_write_above
+            writer = Writer(self._api, target, above, self._look(stream) if self._check else None)
+            yield from writer.write(operations, job, batch_size)
 
     def resume_write(
         self, stream: StreamSpec, operations: Sequence[Operation], state: Mapping[str, Any], job: JobLog
@@ -261,6 +246,9 @@ class SalesforceCrm(Crm):
                 log.warning("%s is not read: %s", place, reason)
         return selection
 
+    def _look(self, stream: StreamSpec) -> Look:
+        return Look(self._api, stream, self._selection)
+
     def _user(self) -> Mapping[str, Any]:
         """Who we are, as far as the token's scope lets us know."""
         try:
@@ -283,17 +271,17 @@ def connect(name: str, options: Options, tokens: TokenStore, settings: Transport
         page_size=int(options.get("page_size", defaults.page_size)),
     )
     version = str(options.get("api_version", API_VERSION)).removeprefix("v")
-    return SalesforceCrm(name, auth, settings, api_version=version, thresholds=thresholds)
+    return SalesforceCrm(
+        name,
+        auth,
+        settings,
+        api_version=version,
+        thresholds=thresholds,
+        check_before_write=bool(options.get("check_before_write", True)),
+    )
 
 
 def _left(allowances: Mapping[str, Any]) -> dict[str, str]:
     """What is left of the allowances that we use, for people."""
     found = {label: allowances.get(name) for label, name in _ALLOWANCES.items()}
     return {label: f"{of['Remaining']} of {of['Max']}" for label, of in found.items() if of}
-
-
-def _by_kind(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
-    order = ("create", "update", "delete")
-    arranged = sorted(operations, key=lambda operation: order.index(operation.kind))
-    for _, group in groupby(arranged, key=lambda operation: operation.kind):
-        yield list(group)

@@ -72,10 +72,11 @@ def _results(
     rows = _rows(api, tail)
     columns = {name: place for place, name in enumerate(next(rows, []))}
     place, said, made = (columns.get(name) for name in ("sf__Id", "sf__Error", "sf__Created"))
+    own = columns.get(key)
     for row in rows:
-        if len(row) != len(columns) or key not in columns:
+        if len(row) != len(columns) or own is None:
             continue  # broken: it tells nothing about its record
-        operation = left.pop(_folded(key, row[columns[key]]), None)
+        operation = left.pop(_folded(key, row[own]), None)
         if operation is None:
             continue  # settled before
         if error is not None:

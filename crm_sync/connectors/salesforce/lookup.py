@@ -3,7 +3,8 @@
 Source: "sObject Collections: retrieve" (POST with ids and fields; null for what is not there) and QueryAll.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from crm_sync.connectors.crm import BatchPage
 from crm_sync.connectors.salesforce import query, soql, values
@@ -11,30 +12,35 @@ from crm_sync.connectors.salesforce.api import Api
 from crm_sync.connectors.salesforce.soql import Selection
 from crm_sync.core.errors import CrmError, ErrorClass
 
-_RETRIEVE = 2_000  # ids a call
+RETRIEVE = 2_000  # ids a call
 
 
 def by_ids(api: Api, selection: Selection, crm_ids: Sequence[str], page_size: int) -> Iterator[BatchPage]:
     """The records with these ids (15 or 18 characters), deleted ones included until they are purged. Text that is
     no id is left out: there is no such record."""
     wanted = list(dict.fromkeys(values.full_id(crm_id) for crm_id in crm_ids if values.is_id(crm_id)))
-    for start in range(0, len(wanted), _RETRIEVE):
-        part = wanted[start : start + _RETRIEVE]
-        found = api.call(
-            "POST",
-            f"composite/sobjects/{selection.sobject.name}",
-            family="collections",
-            idempotent=True,  # it only reads
-            body={"ids": part, "fields": list(selection.fields)},
-        )
-        if len(found) != len(part):  # one answer an id, null for what is not there
-            raise CrmError(ErrorClass.TRANSIENT, f"{len(found)} answers to {len(part)} ids; look again")
-        rows = [row for row in found if row is not None]
+    for start in range(0, len(wanted), RETRIEVE):
+        part = wanted[start : start + RETRIEVE]
+        rows = retrieve(api, selection, part)
         if rows:
             yield query.batch(selection, rows)
         seen = {row["Id"] for row in rows}
         gone = [crm_id for crm_id in part if crm_id not in seen]
         yield from among(api, selection, "Id", gone, page_size)
+
+
+def retrieve(api: Api, selection: Selection, ids: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Those of these records (2,000 at most) that are there and not deleted, by one call."""
+    found = api.call(
+        "POST",
+        f"composite/sobjects/{selection.sobject.name}",
+        family="collections",
+        idempotent=True,  # it only reads
+        body={"ids": list(ids), "fields": list(selection.fields)},
+    )
+    if len(found) != len(ids):  # one answer an id, null for what is not there
+        raise CrmError(ErrorClass.TRANSIENT, f"{len(found)} answers to {len(ids)} ids; look again")
+    return [row for row in found if row is not None]
 
 
 def among(

@@ -4,7 +4,7 @@ Pure. One bad field in a request or in the header of a bulk job would otherwise 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from crm_sync.connectors.crm import Operation, Result
@@ -46,16 +46,14 @@ def split(target: Target, operations: Iterable[Operation]) -> tuple[list[Operati
     results of the others."""
     ready: list[Operation] = []
     refused: list[Result] = []
-    texts = {
-        "create": frozenset(
-            name for name, f in target.sobject.fields.items() if _text(f) and f.info.createable
-        ),
-        "update": frozenset(
-            name for name, f in target.sobject.fields.items() if _text(f) and f.info.updateable
-        ),
+    writable = {
+        "create": _Writable(target, lambda field: field.info.createable),
+        "update": _Writable(target, lambda field: field.info.updateable),
     }
+    texts = {kind: found.texts for kind, found in writable.items()}
     for operation in operations:
-        if operation.kind == "update" and texts["update"].issuperset(operation.values) and _plain(operation):
+        known = writable.get(operation.kind)
+        if known is not None and known.as_it_is(target, operation):
             ready.append(operation)
             continue
         error = _refusal(target, operation, texts)
@@ -66,15 +64,34 @@ def split(target: Target, operations: Iterable[Operation]) -> tuple[list[Operati
     return ready, refused
 
 
+class _Writable:
+    """The fields that operations of one kind may write. texts: those that take any text."""
+
+    def __init__(self, target: Target, may: Callable[[Field], bool]) -> None:
+        fields = {name: field for name, field in target.sobject.fields.items() if may(field)}
+        self.texts = frozenset(name for name, field in fields.items() if _text(field))
+        self._booleans = frozenset(name for name, field in fields.items() if field.type == "boolean")
+        self._all = self.texts | self._booleans
+
+    def as_it_is(self, target: Target, operation: Operation) -> bool:
+        """Whether an operation can go as it is, seen at a glance: nearly all can."""
+        given = operation.values
+        if not self._all.issuperset(given) or "" in given.values():
+            return False
+        if any(given[name] not in _BOOLEANS for name in self._booleans.intersection(given)):
+            return False
+        if operation.kind == "update":
+            crm_id = operation.crm_id or ""
+            return len(crm_id) == 18 and values.is_id(crm_id)
+        return target.external_id not in given and (target.record_type is None or "RecordTypeId" in given)
+
+
+_BOOLEANS = frozenset({"true", "false", None})
+
+
 def _text(field: Field) -> bool:
     """Whether any text is a value of the field, as far as its type goes."""
     return field.type not in values.NUMBERS and field.type != "boolean"
-
-
-def _plain(operation: Operation) -> bool:
-    """Whether an update can go as it is."""
-    crm_id = operation.crm_id or ""
-    return len(crm_id) == 18 and values.is_id(crm_id) and "" not in operation.values.values()
 
 
 def by_parent(target: Target, operations: Sequence[Operation]) -> list[Operation]:
@@ -115,8 +132,9 @@ def body(target: Target, operation: Operation) -> dict[str, Any]:
 
 def fits_bulk(operation: Operation) -> bool:
     """Whether a CSV row can say it: a text that reads like the word for null cannot be told from it."""
-    return not any(
-        value and "#" in value and value.strip().upper() == NULL for value in operation.values.values()
+    said = "\n".join(filter(None, operation.values.values()))
+    return "#" not in said or not any(
+        value and value.strip().upper() == NULL for value in operation.values.values()
     )
 
 
@@ -131,7 +149,7 @@ def _complete(target: Target, operation: Operation) -> Operation:
             sent.pop(target.external_id, None)
         if target.record_type is not None:
             sent.setdefault("RecordTypeId", target.record_type)
-    return Operation(operation.key, operation.kind, crm_id, sent)
+    return replace(operation, crm_id=crm_id, values=sent)
 
 
 def _refusal(target: Target, operation: Operation, texts: Mapping[str, frozenset[str]]) -> RecordError | None:

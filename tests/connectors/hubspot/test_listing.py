@@ -237,6 +237,17 @@ def test_a_search_that_is_far_behind_only_makes_the_last_range_longer():
     assert listed(pages) == list(range(1, 1001))
 
 
+def test_ranges_get_smaller_towards_the_end(monkeypatch):
+    monkeypatch.setattr(listing, "RANGE", 200)
+    monkeypatch.setattr(listing, "_SMALL_RANGE", 100)
+    pages = Pages(str)
+    made = listing.Listing(pages, "contacts", {}, thin=False)
+    ranges = list(made.ranges(None, len))
+    assert [sum(sizes) for sizes, _ in ranges] == [200, 200, 200, 100, 100, 100, 100]
+    assert [behind for _, behind in ranges] == ["201", "401", "601", "701", "801", "901", None]
+    assert pages.lists == 10, "no page is read twice"
+
+
 def test_the_rows_of_a_range_are_one_page(crm):
     pages = list(crm.changed(ReadRequest(NAMES), Log()))
     assert max(page.batch.num_rows for page in pages) >= 300

@@ -1,18 +1,21 @@
 """Reading from the simulator: large windows, lag, long property lists, merges, the price of each way."""
 
+import threading
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
-from crm_sync.connectors.crm import CRM_ID, DELETED, HUB_ID, MERGED_INTO, MODIFIED_AT, Window
+from crm_sync.connectors.crm import CRM_ID, DELETED, HUB_ID, MERGED_INTO, MODIFIED_AT, ReadRequest, Window
 from crm_sync.connectors.hubspot import reading, search
 from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.core.spec import Condition, Operator
 from crm_sync.simulators.serve import running
 from tests.connectors.hubspot.conftest import COMPANY, CONTACT, DEAL, field, hasty, stream
-from tests.contract.kit import by_id, create, read, records, write
+from tests.contract.kit import Log, by_id, create, read, records, write
 
+NAMES = stream("contact", "contacts", field("last_name", "lastname"), external_id=None)
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -207,3 +210,51 @@ def test_what_nobody_asked_for_is_not_read(crm):
     pages = crm.deleted(CONTACT, Window(LONG_AGO))
     assert crm.calls == before
     pages.close()
+
+
+def test_look_ups_are_side_by_side_and_come_in_order(crm, calm, monkeypatch):
+    """Judged by the number of calls that are under way at once, not by the clock."""
+    monkeypatch.setattr(reading, "BATCH", 10)
+    known = sorted(by_id(read(crm, CONTACT)), key=int)[:100]
+    under_way, most, lock = 0, 0, threading.Lock()
+    original = crm._transport.request
+
+    def watched(*args, **more):
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        try:
+            return original(*args, **more)
+        finally:
+            with lock:
+                under_way -= 1
+
+    monkeypatch.setattr(crm._transport, "request", watched)
+    calm.control("faults", [{"match": {"path": "/batch/read"}, "effect": {"delay": 0.05}}])
+    before = Counter(crm.calls)
+    found = [row[CRM_ID] for row in records(crm.by_ids(NAMES, known))]
+    calls = Counter(crm.calls) - before
+    assert [sorted(found[n : n + 10], key=int) for n in range(0, 100, 10)] == [
+        known[n : n + 10] for n in range(0, 100, 10)
+    ]
+    assert calls == {"batch_read": 10}
+    assert 3 <= most <= reading.LOOK_UPS
+
+
+def test_the_associations_of_looked_up_records_are_read_by_the_thousand(crm, monkeypatch):
+    monkeypatch.setattr(reading, "BATCH", 10)
+    whole = by_id(read(crm, DEAL))
+    before = Counter(crm.calls)
+    assert by_id(records(crm.by_ids(DEAL, sorted(whole)[:100]))).items() <= whole.items()
+    assert (Counter(crm.calls) - before)["associations"] == 2  # one for each field
+
+
+def test_a_search_is_ahead_of_its_reader_by_a_few_pages_only(crm, monkeypatch):
+    monkeypatch.setattr(search, "PAGE", 10)
+    before = Counter(crm.calls)
+    pages = crm.changed(ReadRequest(NAMES, Window(LONG_AGO, None)), Log())
+    next(pages)
+    pages.close()
+    assert (Counter(crm.calls) - before)["search"] <= 1 + reading.SEARCHES
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]

@@ -168,9 +168,9 @@ class TestReading:
         crm = connect(BY_BULK, version="62.0" if listed else "57.0")
         whole = by_id(read(crm, CONTACT))
         jobs = simulator.control("stats")["bulk_jobs"]
-        fault = {
+        fault = {  # three pages are fetched side by side, in any order; the fourth after the first was handed out
             "match": {"method": "GET", "path": "/results$"},
-            "after": 2,
+            "after": 3,
             "limit": 1,
             "effect": {"status": status, "body": [{"errorCode": code, "message": "no"}]},
         }
@@ -397,6 +397,21 @@ class TestWriting:
             results = write(crm, CONTACT, [update(CONTACT, r, {"first_name": "New"}) for r in added])
             assert [results[r.key].ok for r in added] == [True, False, True]
             assert results[added[1].key].error.error_class is ErrorClass.TRANSIENT
+
+    def test_what_a_job_could_not_lock_is_looked_at_again_before_it_is_sent_again(self, connect, simulator):
+        crm = connect(BY_BULK)
+        added = list(write(crm, CONTACT, sample(3)).values())
+        simulator.control("settings", {"locked": [added[1].crm_id]})
+        operations = [update(CONTACT, r, {"first_name": "New"}) for r in added]
+        shown = {"FirstName": sample(1)[0].values["FirstName"]}
+        spent = []
+        for known in (False, True):
+            before = crm.calls.get("collections", 0)
+            expected = [replace(o, expected=shown if known else {}) for o in operations]
+            results = write(crm, CONTACT, expected)
+            assert [results[r.key].ok for r in added] == [True, False, True]
+            spent.append(crm.calls["collections"] - before)
+        assert spent[1] - spent[0] == 2  # before the job, and before the locked one goes once more
 
     @pytest.mark.parametrize("drop", ["before", "after"])
     def test_a_collection_without_an_answer_is_not_repeated(self, connect, simulator, drop):

@@ -34,3 +34,23 @@ def test_what_is_gone(kind, values, code, fields, expected):
 def test_to_delete_what_is_gone_is_done(code):
     operation = Operation("key", "delete", "003xx000004TmiQAAS", {})
     assert collections.refusal(operation, RecordError(DATA, code, "text")).ok
+
+
+@pytest.mark.parametrize(
+    ("alone", "expected"), [(False, ErrorClass.TRANSIENT), (True, ErrorClass.VALIDATION)]
+)
+def test_what_is_too_much_for_the_organisations_code_even_alone_is_parked(alone, expected):
+    operation = Operation("key", "update", "003xx000004TmiQAAS", {"LastName": "A"})
+    told = {
+        "success": False,
+        "errors": [
+            {
+                "statusCode": "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+                "message": "Busy: System.LimitException: Apex CPU time limit exceeded",
+                "fields": [],
+            }
+        ],
+    }
+    error = collections.result(operation, told, alone=alone).error
+    assert error is not None
+    assert error.error_class is expected

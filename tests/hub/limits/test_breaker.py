@@ -1,28 +1,14 @@
 """The circuit breaker on a real Postgres, as the processes of a connection share it."""
 
-import psycopg
 import pytest
 
 from crm_sync.core.errors import ConnectionState, CrmError, ErrorClass, HeldError
 from crm_sync.core.quota import Quotas
-from crm_sync.hub import breaker, migrate
+from crm_sync.hub import breaker
 from crm_sync.hub.budget import PostgresLimiter
 
 NO_ANSWER = CrmError(ErrorClass.TRANSIENT, "acme: no answer")
 NO_LOGIN = CrmError(ErrorClass.AUTH, "acme: the token is not accepted")
-
-
-@pytest.fixture(scope="module")
-def url(database_url):
-    migrate.upgrade(database_url)
-    return database_url
-
-
-@pytest.fixture
-def conn(url):
-    with psycopg.connect(url, autocommit=True) as conn:
-        conn.execute("truncate sync.budget, sync.health, sync.parked")
-        yield conn
 
 
 @pytest.fixture

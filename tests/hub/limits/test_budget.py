@@ -4,12 +4,10 @@ import threading
 from contextlib import closing
 from itertools import pairwise
 
-import psycopg
 import pytest
 
 from crm_sync.core.errors import CrmError, ErrorClass, HeldError
 from crm_sync.core.quota import Heard, Limits, Priority, Quotas, Rate
-from crm_sync.hub import migrate
 from crm_sync.hub.budget import PostgresLimiter
 
 QUOTAS = Quotas(
@@ -19,19 +17,6 @@ QUOTAS = Quotas(
     renewal="tomorrow",
 )
 GAP = 10 / 97
-
-
-@pytest.fixture(scope="module")
-def url(database_url):
-    migrate.upgrade(database_url)
-    return database_url
-
-
-@pytest.fixture
-def conn(url):
-    with psycopg.connect(url, autocommit=True) as conn:
-        conn.execute("truncate sync.budget, sync.health")
-        yield conn
 
 
 @pytest.fixture
@@ -70,9 +55,7 @@ def test_turns_lie_evenly_apart_over_all_processes(limiter, conn):
     one, two = limiter(priority=Priority.LIVE)[0], limiter(priority=Priority.LIVE)[0]
     ends = []
     for each in (one, two, one, two):
-        each._count("burst", 1)
-        assert each._book("burst")[0] > 0
-        each._count("burst", -1)
+        assert each._turns.book("burst")[0] > 0
         ends.append(free(conn))
     gaps = [later - earlier for earlier, later in pairwise(ends)]
     assert min(gaps) >= GAP - 1e-5
@@ -90,8 +73,7 @@ def test_a_call_waits_for_its_turn(limiter, conn):
 def test_nobody_books_further_ahead_than_his_priority_may(limiter, conn):
     for priority, most in ((Priority.BACKFILL, 0.3), (Priority.SCHEDULED, 0.6), (Priority.LIVE, 5.0)):
         one, _ = limiter(priority=priority)
-        one._count("burst", 1)
-        while (booked := one._book("burst"))[0]:
+        while (booked := one._turns.book("burst"))[0]:
             assert booked[1] <= most
         assert booked[1] > most
 
@@ -100,7 +82,7 @@ def test_a_pause_is_for_all_processes(limiter, conn):
     one, two = limiter()[0], limiter(priority=Priority.LIVE)[0]
     two.acquire("read")
     one.pause("read", 8)
-    granted, wait, _ = two._book("burst")
+    granted, wait, _ = two._turns.book("burst")
     assert granted == 0
     assert 7 < wait <= 8
     two.acquire("search")
@@ -110,17 +92,15 @@ def test_what_the_vendor_allows_is_taken_over(limiter, conn):
     one, _ = limiter()
     one.acquire("read")
     one.heard([Heard("burst", 1000, 999)], 0.0)
-    assert one._book("burst")[2] == pytest.approx(GAP / 10)
+    assert one._turns.book("burst")[2] == pytest.approx(GAP / 10)
 
 
 def test_a_file_may_ask_for_less_of_the_burst_and_for_more_searches(limiter, conn):
     one, _ = limiter(limits=Limits(burst=50, search=5))
-    for name in ("burst", "search"):
-        one._count(name, 1)
-    assert one._book("burst")[2] == pytest.approx(2 * GAP)
-    assert one._book("search")[2] == pytest.approx(1 / 5)
+    assert one._turns.book("burst")[2] == pytest.approx(2 * GAP)
+    assert one._turns.book("search")[2] == pytest.approx(1 / 5)
     one.heard([Heard("burst", 190, 189)], 0.0)
-    assert one._book("burst")[2] == pytest.approx(2 * GAP)
+    assert one._turns.book("burst")[2] == pytest.approx(2 * GAP)
 
 
 def test_room_is_made_for_what_others_use(limiter, conn):
@@ -128,7 +108,7 @@ def test_room_is_made_for_what_others_use(limiter, conn):
     one.acquire("read")
     for _ in range(20):  # a smoothed figure
         one._note(Heard("burst", 100, 49), 0.0)
-    assert one._book("burst")[2] == pytest.approx(10 / (97 - 50), rel=0.1)
+    assert one._turns.book("burst")[2] == pytest.approx(10 / (97 - 50), rel=0.1)
 
 
 def test_our_own_calls_are_nobody_elses(url, conn):
@@ -235,6 +215,42 @@ def test_places_are_few_and_come_back(limiter, conn):
             order.append("both taken")
         thread.join()
     assert order == ["both taken", "third"]
+
+
+def locks(conn):
+    row = conn.execute(
+        "select count(*) from pg_locks l join pg_database d on d.oid = l.database"
+        " where locktype = 'advisory' and d.datname = current_database()"
+    ).fetchone()
+    return row[0]
+
+
+def test_a_place_is_kept_for_the_next_request_and_given_back_soon(limiter, conn):
+    one = limiter()[0]
+    with one.slot("jobs"):
+        before = locks(conn)
+    for _ in range(3):
+        with one.slot("jobs"):
+            assert locks(conn) == before
+    while locks(conn):  # ends within a moment
+        threading.Event().wait(0.02)
+    with one.slot("jobs"):
+        assert locks(conn) == before
+
+
+def test_a_place_of_a_session_that_broke_is_not_used_again(limiter, conn):
+    one, two = (limiter(limits=Limits(jobs=2))[0] for _ in range(2))
+    with one.slot("jobs"):
+        pass
+    one._session._conn.close()
+    one.acquire("read")  # in a new session
+    with two.slot("jobs"), two.slot("jobs"):
+        assert locks(conn) == 2
+        thread = threading.Thread(target=lambda: one.slot("jobs").__enter__(), daemon=True)
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive(), "it waits for a place"
+    thread.join()
 
 
 def test_a_process_that_dies_gives_its_place_back(limiter, conn, url):

@@ -1,0 +1,172 @@
+"""Plain takes: linked records of which every difference is a clean change in the CRM. They go from the differences
+into the hub without leaving Postgres, which is what most changes of a CRM are, and a third of what they would cost.
+
+`core.decide` stays the one place that decides: what is plain here is what it would take, with the same value and the
+same reason, and whatever this module is not sure of is left to it, the whole record. tests/hub/test_plain.py holds
+each condition against `decide` itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from psycopg import Connection, sql
+
+from crm_sync.core.spec import Direction, FieldSpec, FieldType, StreamSpec
+from crm_sync.hub import frozen, merge
+from crm_sync.hub.differences import differs
+from crm_sync.hub.normal import as_normal, normal
+from crm_sync.hub.sql import base_table, hub_now, hub_table, ident, mirror_table, to_text
+
+_TYPES = frozenset(
+    {
+        FieldType.STRING,
+        FieldType.EMAIL,
+        FieldType.PICKLIST,
+        FieldType.ID,
+        FieldType.DATE,
+        FieldType.DATETIME,
+        FieldType.NUMBER,
+        FieldType.BOOLEAN,
+    }
+)
+"""Types with values that SQL can tell to be normal."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """found: the plain records. done: those whose values went through; the others were changed meanwhile. shown: hub
+    id, field and reason of some of the values."""
+
+    found: set[UUID] = field(default_factory=set)
+    done: set[UUID] = field(default_factory=set)
+    shown: list[tuple[UUID, str, str]] = field(default_factory=list)
+
+
+def take(
+    conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID], run_id: str | None, *, show: int = 0
+) -> Taken:
+    """Apply the takes of those of these records that are plain; at most `show` values are told.
+
+    Raises psycopg.IntegrityError or DataError if the hub table itself refuses a value.
+    """
+    fields = _stage(conn, stream, hub_ids)
+    if not fields:
+        return Taken()
+    found = {row[0] for row in conn.execute("select hub_id from moving")}
+    done = merge.move(conn, stream, fields, fields, run_id)
+    shown: list[tuple[UUID, str, str]] = []
+    if show:
+        rows = conn.execute(
+            sql.SQL("select m.hub_id, v.field, v.reason from moving m {} where v.take limit {}").format(
+                merge.values(fields), sql.Literal(show)
+            )
+        ).fetchall()
+        shown = [(hub_id, name, reason) for hub_id, name, reason in rows if hub_id in done]
+    return Taken(found, done, shown)
+
+
+def _stage(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[FieldSpec]:
+    """The plain records into the temporary table `moving`, as `merge.move` wants it; returns the fields that move."""
+    seen = frozen.fields(conn, stream)
+    fields = [spec for spec in stream.fields if spec.name not in seen]
+    able = [spec for spec in fields if _is_able(spec)]
+    if not able:
+        return []
+    selected = [part for spec in able for part in _columns(spec)]
+    conn.execute("drop table if exists moving")
+    conn.execute(
+        sql.SQL(
+            "create temporary table moving on commit drop as select b.hub_id, b.crm_id, h.xmin::text as version,"
+            " m.modified_at as crm_at, true as takes, {selected} from {base} b join {hub} h on h.id = b.hub_id"
+            " join {mirror} m on m.crm_id = b.crm_id and not m.deleted"
+            " where b.hub_id = any(%s) and ({some}) and {all}"
+            " and not exists (select from review.conflict c where c.connection = {connection} and c.entity = {entity}"
+            " and c.hub_id = b.hub_id and c.status = 'decided')"
+        ).format(
+            selected=sql.SQL(", ").join(selected),
+            base=base_table(stream),
+            hub=hub_table(stream.entity),
+            mirror=mirror_table(stream),
+            some=sql.SQL(" or ").join(map(differs, able)),
+            all=sql.SQL(" and ").join(
+                sql.SQL("case when {} then {} else true end").format(
+                    differs(spec), _is_plain(spec) if spec in able else sql.SQL("false")
+                )
+                for spec in fields
+            ),
+            connection=sql.Literal(stream.connection),
+            entity=sql.Literal(stream.entity),
+        ),
+        [list(hub_ids)],
+    )
+    moves = conn.execute(
+        sql.SQL("select {} from moving").format(
+            sql.SQL(", ").join(
+                sql.SQL("coalesce(bool_or({}), false)").format(ident(f"{s.name}_moves")) for s in able
+            )
+        )
+    ).fetchone()
+    return [spec for spec, does in zip(able, moves or (), strict=True) if does]
+
+
+def _is_able(spec: FieldSpec) -> bool:
+    """Whether a difference of this field can be plain at all: no map, no template, no rounding, not ours alone."""
+    rounds = spec.type is FieldType.NUMBER and spec.scale is not None
+    maps = spec.to_hub is not None or spec.to_crm is not None
+    ours = spec.computed is not None or spec.direction is Direction.OUTBOUND
+    return spec.type in _TYPES and not (rounds or maps or ours)
+
+
+def _is_plain(spec: FieldSpec) -> sql.Composable:
+    """Condition: `decide` takes what differs. The two values are normal, so that neither side's meaning is in
+    question, and they are not the same; and it is the CRM's turn."""
+    ours = sql.SQL("{}::text").format(to_text(spec, hub_now(spec)))
+    theirs = ident("m", spec.name)
+    other = sql.SQL(
+        "case when {ours} is null then {theirs} is not null and {theirs_normal} when {theirs} is null then true"
+        " else {theirs_normal} and {ours_normal} and {ours_as} <> {theirs_as} end"
+    ).format(
+        ours=ours,
+        theirs=theirs,
+        ours_normal=normal(spec, ours),
+        theirs_normal=normal(spec, theirs),
+        ours_as=as_normal(spec, ours),
+        theirs_as=as_normal(spec, theirs),
+    )
+    if spec.direction is Direction.INBOUND:
+        return sql.SQL("({})").format(other)
+    return sql.SQL(
+        "(case when {agreed} then {now} is not distinct from {then} else {now} is null end and {other})"
+    ).format(
+        agreed=ident("b", f"{spec.name}_agreed"),
+        now=hub_now(spec),
+        then=ident("b", f"{spec.name}_hub"),
+        other=other,
+    )
+
+
+def _columns(spec: FieldSpec) -> list[sql.Composable]:
+    moves = differs(spec)
+    reason: sql.Composable = sql.SQL("case when {} then {} else {} end").format(
+        ident("b", f"{spec.name}_agreed"),
+        sql.Literal("changed in the CRM"),
+        sql.Literal("first agreement: blank in the hub"),
+    )
+    if spec.direction is Direction.INBOUND:
+        reason = sql.Literal("inbound field: the CRM is the authority")
+    theirs = ident("m", spec.name)
+    values: dict[str, sql.Composable] = {
+        "value": as_normal(spec, theirs),
+        "crm": theirs,
+        "hub": sql.SQL("{}::text").format(to_text(spec, hub_now(spec))),
+        "reason": reason,
+    }
+    parts: list[sql.Composable] = [
+        sql.SQL("{} as {}").format(moves, ident(f"{spec.name}_{part}")) for part in ("moves", "take")
+    ]
+    parts += [
+        sql.SQL("case when {} then {} end as {}").format(moves, value, ident(f"{spec.name}_{part}"))
+        for part, value in values.items()
+    ]
+    return parts
