@@ -16,10 +16,11 @@ from rich.progress import (
 )
 
 from benchmarks import stages
-from benchmarks.figures import Quota, Row
+from benchmarks.figures import Quota, Row, Speed
 from benchmarks.ground import account
 from benchmarks.meter import Meter
 from benchmarks.quota import quota
+from benchmarks.simulators import speeds
 from benchmarks.stages import Sides
 from benchmarks.worker import Worker
 
@@ -34,7 +35,7 @@ class Settings:
     """What to measure. sizes: contacts. hubspot_most: HubSpot is measured up to this size, because its floor is
     100 records a call. repeats: turns of each pair. quota_seconds: how long a run under HubSpot's limits shall
     take (0: none). latency: seconds of each answer in that run. profile: one more turn of every stage up to 10^5
-    under the profiler."""
+    under the profiler. simulators: also how fast the simulated accounts are."""
 
     sizes: tuple[int, ...] = (10_000, 100_000)
     hubspot_most: int = 20_000
@@ -44,6 +45,7 @@ class Settings:
     quota_seconds: float = 30.0
     latency: float = 0.1
     profile: bool = False
+    simulators: bool = True
 
 
 @dataclass(slots=True)
@@ -52,6 +54,7 @@ class Results:
 
     rows: list[Row] = field(default_factory=list)
     quotas: list[Quota] = field(default_factory=list)
+    speeds: list[Speed] = field(default_factory=list)
     profiles: dict[tuple[str, int, str], tuple[float, str]] = field(default_factory=dict)
 
 
@@ -59,6 +62,9 @@ def bench(server_url: str, settings: Settings) -> Results:
     """Measure everything."""
     results = Results()
     with _progress() as bar:
+        if settings.simulators:
+            with _shown(bar, "the simulated accounts", 3) as advance:
+                results.speeds += speeds(advance)
         for vendor in settings.vendors:
             for size in _sizes(vendor, settings):
                 with _shown(bar, f"{vendor} {size:,}", _turns(size, settings)) as advance:

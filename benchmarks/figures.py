@@ -110,6 +110,22 @@ class Quota:
         return self.calls / self.wall / self.rate
 
 
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast a simulated account is at something, and what it has to reach: `most` (of seconds) or `least`."""
+
+    what: str
+    value: float
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def met(self) -> bool:
+        return (self.least is None or self.value >= self.least) and (
+            self.most is None or self.value <= self.most
+        )
+
+
 # ---- the least number of calls, by the vendor's own batch sizes ----
 
 

@@ -33,8 +33,8 @@ class HubSpotFloor:
             timeout=600,
         )
 
-    def read(self) -> int:
-        """Every page of the list into COPY; returns the rows."""
+    def read(self, *, keep: bool = True) -> int:
+        """Every page of the list into COPY; returns the rows. keep: as of `FloorTables.stage_csv`."""
         parameters = {"limit": str(CALL), "properties": ",".join(self._tables.columns)}
 
         def pages() -> Iterator[dict[str, Any]]:
@@ -46,14 +46,18 @@ class HubSpotFloor:
                     return
                 more = {"after": answer["paging"]["next"]["after"]}
 
-        return self._tables.stage_rows(_rows(pages(), self._tables.columns))
+        return self._tables.stage_rows(_rows(pages(), self._tables.columns), keep=keep)
+
+    def read_bare(self) -> int:
+        """The same into a table that keeps no promise."""
+        return self.read(keep=False)
 
     def merge(self) -> int:
         """What was read, all of it new, into a hub of the floor's own."""
         return self._tables.merge()
 
     def changed(self, since: str) -> int:
-        """A search for what was modified, into an emptied staging table; returns the rows."""
+        """A search for what was modified, into the emptied page and the mirror; returns the rows."""
         body: dict[str, Any] = {
             "filterGroups": [
                 {"filters": [{"propertyName": "lastmodifieddate", "operator": "GTE", "value": since}]}
@@ -65,8 +69,9 @@ class HubSpotFloor:
         rows = 0
         while True:
             answer = self._json("POST", f"{self._path}/search", body)
-            rows += self._tables.stage_rows(_rows(answer["results"], self._tables.columns))
+            rows += self._tables.stage_rows(_rows(answer["results"], self._tables.columns), keep=False)
             if "paging" not in answer:
+                self._tables.keep()
                 return rows
             body["after"] = answer["paging"]["next"]["after"]
 
@@ -106,6 +111,10 @@ class HubSpotFloor:
             return self._conn.execute(
                 "update floor.pending p set crm_id = r.crm_id from results r where p.email = r.email"
             ).rowcount
+
+    def remember(self) -> int:
+        """What was created into tables that a two-way sync cannot do without; returns how many."""
+        return self._tables.remember_created()
 
     def ready_to_update(self, crm_ids: Sequence[str], value: str) -> None:
         floor_tables.ready_to_update(self._conn, crm_ids, value)

@@ -35,8 +35,8 @@ class SalesforceFloor:
             timeout=600,
         )
 
-    def read(self) -> int:
-        """A Bulk query, its bytes into COPY; returns the rows."""
+    def read(self, *, keep: bool = True) -> int:
+        """A Bulk query, its bytes into COPY; returns the rows. keep: as of `FloorTables.stage_csv`."""
         query = f"SELECT {', '.join(self._tables.columns)} FROM {self._stream.object}"
         job = (
             f"jobs/query/{self._json('POST', 'jobs/query', {'operation': 'queryAll', 'query': query})['id']}"
@@ -47,24 +47,29 @@ class SalesforceFloor:
             parameters = {"locator": locator} if locator else {}
             with self._http.stream("GET", f"{job}/results", params=parameters) as answer:
                 answer.raise_for_status()
-                rows += self._tables.stage_csv(answer.iter_bytes(1 << 18))
+                rows += self._tables.stage_csv(answer.iter_bytes(1 << 18), keep=keep)
                 locator = answer.headers.get("Sforce-Locator", "null")
         return rows
+
+    def read_bare(self) -> int:
+        """The same into a table that keeps no promise."""
+        return self.read(keep=False)
 
     def merge(self) -> int:
         """What was read, all of it new, into a hub of the floor's own."""
         return self._tables.merge()
 
     def changed(self, since: str) -> int:
-        """A query for what was modified, into an emptied staging table; returns the rows."""
+        """A query for what was modified, into the emptied page and the mirror; returns the rows."""
         names = self._tables.columns
         query = f"SELECT {', '.join(names)} FROM {self._stream.object} WHERE SystemModstamp >= {since}"
         answer = self._json("GET", "queryAll", params={"q": query})
         self._tables.empty()
-        rows = self._tables.stage_rows(_rows(answer["records"], names))
+        rows = self._tables.stage_rows(_rows(answer["records"], names), keep=False)
         while not answer["done"]:
             answer = self._json("GET", answer["nextRecordsUrl"])
-            rows += self._tables.stage_rows(_rows(answer["records"], names))
+            rows += self._tables.stage_rows(_rows(answer["records"], names), keep=False)
+        self._tables.keep()
         return rows
 
     def apply(self) -> int:
@@ -88,6 +93,10 @@ class SalesforceFloor:
         names = ["crm_sync_id__c", "Email", *(spec.vendor.name for spec in fields)]
         update = 'crm_id = r."sf__Id" from results r where p.key = r."crm_sync_id__c"'
         return self._ingest("insert", select, names, update)
+
+    def remember(self) -> int:
+        """What was created into tables that a two-way sync cannot do without; returns how many."""
+        return self._tables.remember_created()
 
     def ready_to_update(self, crm_ids: Sequence[str], value: str) -> None:
         floor_tables.ready_to_update(self._conn, crm_ids, value)

@@ -1,6 +1,9 @@
 """What every hand-written script would keep in Postgres, in its simplest form: schema `floor`.
 
-    floor.staged    what the CRM sent, as text, unlogged: where a script that only loads would stop
+    floor.mirror    what the CRM says, as text, by its id: logged and with a primary key, so that it is there after a
+                    crash and a record that comes twice is there once. The least for staging.
+    floor.page      what was read just now, as text: unlogged and without a key. It promises nothing, and is where a
+                    script that only loads would stop; a read of changes goes from here into the mirror.
     floor.hub       like the hub's table with its indexes, without triggers
     floor.link      which CRM record belongs to which hub record
     floor.journal   one row for each record written
@@ -30,8 +33,9 @@ class FloorTables:
         self.id = sql.Identifier(system[0])
         typed = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(name)) for name in self.columns)
         conn.execute("create schema if not exists floor")
-        conn.execute("drop table if exists floor.staged, floor.hub, floor.link, floor.journal")
-        conn.execute(sql.SQL("create unlogged table floor.staged ({})").format(typed))
+        conn.execute("drop table if exists floor.mirror, floor.page, floor.hub, floor.link, floor.journal")
+        conn.execute(sql.SQL("create unlogged table floor.page ({})").format(typed))
+        conn.execute(sql.SQL("create table floor.mirror ({}, primary key ({}))").format(typed, self.id))
         conn.execute(
             sql.SQL("create table floor.hub (like {} including all)").format(
                 sql.Identifier("hub", stream.entity)
@@ -44,68 +48,100 @@ class FloorTables:
             " new_value jsonb not null, reason text not null)"
         )
 
-    def stage_csv(self, chunks: Iterable[bytes]) -> int:
-        """CSV with a header, byte for byte; returns the rows."""
+    def stage_csv(self, chunks: Iterable[bytes], *, keep: bool = True) -> int:
+        """CSV with a header, byte for byte, into the mirror, which is empty; returns the rows. keep=False: into the
+        page, as a script does that promises nothing."""
         names = sql.SQL(", ").join(map(sql.Identifier, self.columns))
         with self.conn.cursor() as cursor:
-            statement = sql.SQL(
-                "copy floor.staged ({}) from stdin (format csv, header true, force_null ({}))"
-            )
-            with cursor.copy(statement.format(names, names)) as copy:
+            statement = sql.SQL("copy {} ({}) from stdin (format csv, header true, force_null ({}))")
+            with cursor.copy(statement.format(_table(keep), names, names)) as copy:
                 for chunk in chunks:
                     copy.write(chunk)
             return cursor.rowcount
 
-    def stage_rows(self, rows: Iterable[Sequence[str | None]]) -> int:
-        """Rows of text in the order of `columns`; returns how many."""
+    def stage_rows(self, rows: Iterable[Sequence[str | None]], *, keep: bool = True) -> int:
+        """Rows of text in the order of `columns`, like `stage_csv`."""
         names = sql.SQL(", ").join(map(sql.Identifier, self.columns))
         with self.conn.cursor() as cursor:
-            with cursor.copy(sql.SQL("copy floor.staged ({}) from stdin").format(names)) as copy:
+            with cursor.copy(sql.SQL("copy {} ({}) from stdin").format(_table(keep), names)) as copy:
                 for row in rows:
                     copy.write_row(row)
             return cursor.rowcount
 
     def empty(self) -> None:
-        """Make room for another page."""
-        self.conn.execute("truncate floor.staged")
+        """Make room in the page."""
+        self.conn.execute("truncate floor.page")
+
+    def keep(self) -> None:
+        """The page into the mirror, whatever is there."""
+        names = sql.SQL(", ").join(map(sql.Identifier, self.columns))
+        self.conn.execute(
+            sql.SQL(
+                "insert into floor.mirror ({names}) select {names} from floor.page on conflict ({id}) do update set {new}"
+            ).format(
+                names=names,
+                id=self.id,
+                new=sql.SQL(", ").join(
+                    sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in self.columns
+                ),
+            )
+        )
 
     def merge(self) -> int:
-        """The staged records, all new, into hub, link and journal, in one transaction; returns how many."""
+        """The records of the mirror, all new, into hub, link and journal, in one transaction; returns how many."""
         with self.conn.transaction():
             self.conn.execute(
-                sql.SQL("insert into floor.link select gen_random_uuid(), {} from floor.staged").format(
+                sql.SQL("insert into floor.link select gen_random_uuid(), {} from floor.mirror").format(
                     self.id
                 )
             )
             cursor = self.conn.execute(
                 sql.SQL(
-                    "insert into floor.hub (id, {}) select l.hub_id, {} from floor.staged s"
+                    "insert into floor.hub (id, {}) select l.hub_id, {} from floor.mirror s"
                     " join floor.link l on l.crm_id = s.{}"
                 ).format(self._ours(), self._values(), self.id)
             )
-            self._note("new")
+            self._note("mirror", "new")
         return cursor.rowcount
 
     def apply(self) -> int:
-        """The staged records, all known, into the hub where they differ, with a journal row each; returns how
+        """The records of the page, all known, into the hub where they differ, with a journal row each; returns how
         many were staged."""
         with self.conn.transaction():
             self.conn.execute(
                 sql.SQL(
-                    "update floor.hub h set ({ours}) = row ({values}) from floor.staged s"
+                    "update floor.hub h set ({ours}) = row ({values}) from floor.page s"
                     " join floor.link l on l.crm_id = s.{id}"
                     " where h.id = l.hub_id and ({held}) is distinct from ({values})"
                 ).format(ours=self._ours(), values=self._values(), held=self._ours("h"), id=self.id)
             )
-            return self._note("changed")
+            return self._note("page", "changed")
 
-    def _note(self, reason: str) -> int:
+    def remember_created(self) -> int:
+        """What has been created, all of it new, into link, mirror and journal, in one transaction: what tells later
+        which side has changed. Returns how many."""
+        names = sql.SQL(", ").join(sql.Identifier(spec.vendor.name) for spec in self.stream.columns)
+        texts = sql.SQL(", ").join(sql.SQL("h.{}::text").format(sql.Identifier(spec.name))
+                                   for spec in self.stream.columns)  # fmt: skip
+        with self.conn.transaction():
+            self.conn.execute(
+                "insert into floor.link select hub_id, crm_id from floor.pending where crm_id is not null"
+            )
+            self.conn.execute(
+                sql.SQL(
+                    "insert into floor.mirror ({id}, {names}) select l.crm_id, {texts} from floor.link l"
+                    " join hub.contact h on h.id = l.hub_id"
+                ).format(id=self.id, names=names, texts=texts)
+            )
+            return self._note("mirror", "new in the hub")
+
+    def _note(self, table: str, reason: str) -> int:
         return self.conn.execute(
             sql.SQL(
                 "insert into floor.journal (hub_id, crm_id, new_value, reason)"
                 " select l.hub_id, l.crm_id, jsonb_strip_nulls(to_jsonb(s)), %s"
-                " from floor.staged s join floor.link l on l.crm_id = s.{}"
-            ).format(self.id),
+                " from floor.{} s join floor.link l on l.crm_id = s.{}"
+            ).format(sql.Identifier(table), self.id),
             [reason],
         ).rowcount
 
@@ -123,6 +159,10 @@ class FloorTables:
                 cast = sql.SQL(_TYPES.get(spec.type, "text"))
                 values.append(sql.SQL("{}::{}").format(column, cast))
         return sql.SQL(", ").join(values)
+
+
+def _table(keep: bool) -> sql.Identifier:
+    return sql.Identifier("floor", "mirror" if keep else "page")
 
 
 # ---- what is to be sent: made ready before the clock starts ----

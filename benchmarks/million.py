@@ -10,6 +10,7 @@ hub, then one after nothing. The table is printed and written to benchmarks/MILL
 import os
 import sys
 import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -123,4 +124,6 @@ def _written(conn: Connection) -> dict[str, int]:
 
 
 if __name__ == "__main__":
+    # All settings are in the environment: this answers --help, and refuses what would be ignored.
+    ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter).parse_args()
     main()

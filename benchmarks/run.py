@@ -5,12 +5,13 @@
     make bench PROFILE=1                        also says where the time of the slowest stage goes
 
 More in the environment: HUBSPOT_MOST (largest size on HubSpot, 20000), REPEATS (3), VENDORS, QUOTA_SECONDS (30, 0 for
-none), LATENCY (seconds of an answer under quota, 0.1). The database is an embedded one, or CRM_SYNC_DATABASE_URL's
+none), LATENCY (seconds of an answer under quota, 0.1), SIMULATORS (0: do not measure them). The database is an embedded one, or CRM_SYNC_DATABASE_URL's
 server. The tables are printed and written to benchmarks/RESULTS.md, the profile to benchmarks/PROFILE.md.
 """
 
 import os
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def main(folder: Path = HERE, environment: Mapping[str, str] = os.environ) -> No
     with server() as url:
         results = bench(url, settings)
         place = where(url)
-    text = page(results.rows, results.quotas, place)
+    text = page(results.rows, results.quotas, results.speeds, place)
     (folder / "RESULTS.md").write_text(text, encoding="utf-8")
     sys.stdout.write(f"\n{text}")
     if settings.profile:
@@ -48,6 +49,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         quota_seconds=float(words("QUOTA_SECONDS", "30")[0]),
         latency=float(words("LATENCY", "0.1")[0]),
         profile=bool(environment.get("PROFILE")),
+        simulators=(environment.get("SIMULATORS") or "1") != "0",
     )
 
 
@@ -70,4 +72,6 @@ def profile(results: Results, place: str) -> str:
 
 
 if __name__ == "__main__":
+    # All settings are in the environment: this answers --help, and refuses what would be ignored.
+    ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter).parse_args()
     main()

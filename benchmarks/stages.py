@@ -29,10 +29,12 @@ from benchmarks.place import Place
 from benchmarks.worker import Open, Worker
 
 FLOORS: dict[str, Open] = {"salesforce": SalesforceFloor, "hubspot": HubSpotFloor}
-FULL_SQL = "first read, merged ÷ (COPY + plain SQL)"
+BARE_STAGED = "first read, staged ÷ bare COPY"
+BARE_MERGED = "first read, merged ÷ bare COPY"
 FULL_STAGED = "first read, staged"
 FULL_MERGED = "first read, merged"
 CREATE = "creates in an empty CRM"
+CREATE_SQL = "creates ÷ (calls + plain SQL)"
 
 
 def inbound_steps(changes: int) -> tuple[str, str]:
@@ -108,16 +110,19 @@ def first_read(sides: Sides, turn: int) -> None:
     n, vendor, meter = sides.size, sides.vendor, sides.meter
     staged = sides.row(FULL_STAGED, n, STAGED, least_full(vendor, n))
     merged = sides.row(FULL_MERGED, n, MERGED, None)
-    plain = sides.row(FULL_SQL, n, None, None)
+    bare_staged, bare_merged = (sides.row(name, n, None, None) for name in (BARE_STAGED, BARE_MERGED))
 
     def floor() -> None:
+        bare = meter.sample(sides.floor, "read_bare")
+        check("the bare floor read", bare.result, n)
         read = meter.sample(sides.floor, "read")
         check("the floor read", read.result, n)
         wrote = meter.sample(sides.floor, "merge")
         check("the floor merged", wrote.result, n)
         staged.floor.append(read)
-        merged.floor.append(read)
-        plain.floor.append(read + wrote)
+        merged.floor.append(read + wrote)
+        for row in (bare_staged, bare_merged):
+            row.floor.append(bare)
 
     def ours() -> None:
         read = sides.run(staged, "inbound")
@@ -126,7 +131,8 @@ def first_read(sides: Sides, turn: int) -> None:
         check("records in the hub", wrote.result["created"] + wrote.result["parked"], n)
         staged.ours.append(read)
         merged.ours.append(read + wrote)
-        plain.ours.append(read + wrote)
+        bare_staged.ours.append(read)
+        bare_merged.ours.append(read + wrote)
         merged.different, merged.written = n - wrote.result["parked"], wrote.result["created"]
 
     sides.take_turns(turn, ours, floor)
@@ -236,6 +242,7 @@ def creates(sides: Sides, turn: int) -> None:
     """A full hub, an empty CRM. (Before the first turn it is empty; what the turns before have created stays.)"""
     n = sides.size
     row = sides.row(CREATE, n, OUTBOUND, least_written(sides.vendor, n))
+    plain = sides.row(CREATE_SQL, n, None, None)
     with sides.fresh(f"out_{turn}") as (_, conn):
         fill_hub(conn, n, f"turn{turn}.")
         sides.floor.call("ready_to_create")
@@ -243,12 +250,16 @@ def creates(sides: Sides, turn: int) -> None:
         def floor() -> None:
             sent = sides.meter.sample(sides.floor, "create")
             check("the floor's creates", sent.result, n)
+            kept = sides.meter.sample(sides.floor, "remember")
+            check("creates that the floor remembers", kept.result, n)
             row.floor.append(sent)
+            plain.floor.append(sent + kept)
 
         def ours() -> None:
             sent = sides.run(row, "outbound")
             check("creates", sent.result["created"], n)
             row.ours.append(sent)
+            plain.ours.append(sent)
             row.different, row.written = n, max(sent.result["created"], sent.writes or 0)
 
         sides.take_turns(turn, ours, floor)

@@ -9,7 +9,20 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.figures import CALLS, MEMORY, MERGED, OUTBOUND, RATE, SCALING, STAGED, Quota, Row, cpu, wall
+from benchmarks.figures import (
+    CALLS,
+    MEMORY,
+    MERGED,
+    OUTBOUND,
+    RATE,
+    SCALING,
+    STAGED,
+    Quota,
+    Row,
+    Speed,
+    cpu,
+    wall,
+)
 
 HEAD = (
     "| contacts | stage | floor s | ours s | ÷ floor | aim | CPU s, ours | ÷ floor | calls: ours, floor | least |"
@@ -19,15 +32,19 @@ HEAD = (
 NOTES = """\
 How to read it: both sides work on the same simulated account, which shares the machine's cores, in the same database,
 in turns (floor first, then ours first, ...); seconds are medians, `÷ floor` is the median of the pairs' ratios. The
-floor is a hand-written script: a Bulk query's bytes, or the pages of a list, into COPY (staged and merged are both
-compared with that; "COPY + plain SQL" also writes hub, link and journal rows); one Bulk ingest job, or batch calls one
-after the other. CPU is that of the side's own process and of all Postgres processes. Least calls are counted with the
-vendors' batch sizes (`benchmarks/figures.py`). Written ÷ different counts fields, for creates records, in the journal,
-and on Salesforce the records that the CRM wrote if these are more. Peak is our process's resident memory during the
+floor is a hand-written script that keeps the least promise it can: a Bulk query's bytes, or the pages of a list, by
+COPY into a logged table of text with a primary key (staged); from there by plain SQL into a table like the hub's, with
+a link and a journal row each, in one transaction (merged); one Bulk ingest job, or batch calls one after the other,
+and each record's new id, or that it is done, into the logged table that what to send was read from (outbound).
+"Calls + plain SQL" also keeps a link, what the CRM says now and a journal row of each record created; it has no aim.
+"Bare COPY" is a script that keeps no promise: into an unlogged table without a key, gone after a crash, and no hub at
+all; it has no aim. CPU is that of the side's own process and of all Postgres processes. Least calls are counted with
+the vendors' batch sizes (`benchmarks/figures.py`). Written ÷ different counts fields, for creates records, in the
+journal, and on Salesforce the records that the CRM wrote if these are more. Peak is our process's resident memory during the
 stage. Both sides are connected before the clock starts."""
 
 
-def page(rows: Sequence[Row], quotas: Sequence[Quota], where: str) -> str:
+def page(rows: Sequence[Row], quotas: Sequence[Quota], speeds: Sequence[Speed], where: str) -> str:
     """Everything; `where` says on what machine and when."""
     parts = ["# Results of `make bench`", where]
     for vendor in dict.fromkeys(row.vendor for row in rows):
@@ -47,6 +64,9 @@ def page(rows: Sequence[Row], quotas: Sequence[Quota], where: str) -> str:
         parts.append(
             "\n".join(["## HubSpot's limit of 190 calls in 10 s", "", head, *map(_quota_line, quotas)])
         )
+    if speeds:
+        parts.append("\n".join(["## The simulated accounts", "", "| what | figure | aim |\n|---|---:|---|", *(
+            f"| {speed.what} | {speed.value:.1f} | {_speed_aim(speed)} |" for speed in speeds)]))  # fmt: skip
     parts += ["\n".join(["## Aims", "", *_aims(rows, quotas)]), NOTES]
     return "\n\n".join(parts) + "\n"
 
@@ -123,6 +143,11 @@ def _name(row: Row) -> str:
 
 def _met(met: bool, aim: str) -> str:
     return f"{aim} {'met' if met else '**missed**'}"
+
+
+def _speed_aim(speed: Speed) -> str:
+    bound = f"≥ {speed.least:g}" if speed.least is not None else f"≤ {speed.most:g}"
+    return _met(speed.met, bound)
 
 
 def _number(value: float | None) -> str:
