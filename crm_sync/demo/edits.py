@@ -29,7 +29,8 @@ class Linked:
 @dataclass(slots=True)
 class Expected:
     """What has to come of the edits. disputes: (connection, entity, hub id, field). parked: (connection, entity,
-    hub id, field). settled: disputes that a policy ends: entity, hub id, field, the value that must win."""
+    hub id, field; "" if the record is refused as a whole). settled: disputes that a policy ends: entity, hub id, field, the
+    value that must win."""
 
     disputes: set[tuple[str, str, UUID, str]] = field(default_factory=set)
     parked: set[tuple[str, str, UUID, str]] = field(default_factory=set)

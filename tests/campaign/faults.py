@@ -52,7 +52,7 @@ class Outcome:
         lines.append(
             f"{self.syncs} syncs (failed steps: {failures or 'none'}), {self.written} values written by people,"
             f" {self.end.compared} fields compared, {self.end.conflicts} open conflicts,"
-            f" {len(self.end.unseen)} values overwritten unseen"
+            f" {len(self.end.unseen)} values overwritten unseen, {self.end.twins} people twice in Salesforce"
         )
         lines.append(
             f"the reconcile after the faults wrote {self.reconciled}; faults: {len(self.hits)}, never hit:"

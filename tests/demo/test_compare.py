@@ -142,6 +142,24 @@ def test_parked_without_reason_and_invalid_without_parking(
     assert "its value is valid" in verify(migrated, system, books(system), Expected()).complaints[0]
 
 
+def test_a_record_that_must_be_refused_as_a_whole_needs_no_partner(
+    migrated: psycopg.Connection, system: System
+) -> None:
+    read = books(system)
+    nowhere = replace(
+        read,
+        links={"hubspot/company": {}, "hubspot/contact": {}, "hubspot/deal": {}},
+        crm={**read.crm, "hubspot/contact": {}},
+    )
+    migrated.execute(
+        "insert into sync.parked (connection, entity, side, record_id, hub_id, field, error_class, code, reason)"
+        " values ('hubspot', 'contact', 'hub', %s, %s, '', 'validation', 'CONFLICT', 'x')",
+        [HUB_ID, HUB_ID],
+    )
+    meant = Expected(parked={("hubspot", "contact", UUID(HUB_ID), "")})
+    assert verify(migrated, system, nowhere, meant).complaints == []
+
+
 def test_the_wrong_winner_is_a_complaint(migrated: psycopg.Connection, system: System) -> None:
     meant = Expected(settled=[("contact", UUID(HUB_ID), "last_name", "Neu")])
     assert "changed last to another value" in verify(migrated, system, books(system), meant).complaints[0]

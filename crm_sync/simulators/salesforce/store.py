@@ -32,8 +32,10 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One write to one record, for oracles: field -> (old, new)."""
+    """One write to one record, for oracles: field -> (old, new). number: its place among all writes; `at` may be earlier
+    than it was done."""
 
+    number: int
     at: str
     kind: str
     user_id: str

@@ -112,10 +112,10 @@ class Transaction:
 
     def _record(self, table: Table, row: Row, kind: str, fields: Mapping[str, tuple[Any, Any]]) -> None:
         store = self.store
-        change = Change(self.stamp, kind, self.actor.user_id, self.actor.origin, fields)
+        store.replay_id += 1 + (store.replay_id % 3 == 0)  # rising, but not without gaps
+        change = Change(store.replay_id, self.stamp, kind, self.actor.user_id, self.actor.origin, fields)
         trail = store.history.setdefault(row[0], [])
         trail.append(change)
-        store.replay_id += 1 + (store.replay_id % 3 == 0)  # rising, but not without gaps
         header = {
             "entityName": table.object.name,
             "recordIds": [row[0]],
