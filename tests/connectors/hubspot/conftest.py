@@ -1,5 +1,6 @@
 """A simulator for each test module, and connectors to it."""
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -64,6 +65,41 @@ def crm(simulator):
     made.setup([CONTACT, COMPANY, DEAL], dry_run=False)
     yield made
     made.close()
+
+
+class UnderWay:
+    """How many calls are under way. most: so many were at once."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._now = 0
+        self._lock = threading.Lock()
+
+    def counting(self, call: Callable) -> Callable:
+        def counted(*args, **more):
+            with self._lock:
+                self._now += 1
+                self.most = max(self.most, self._now)
+            try:
+                return call(*args, **more)
+            finally:
+                with self._lock:
+                    self._now -= 1
+
+        return counted
+
+
+@pytest.fixture
+def under_way(monkeypatch) -> Callable[[HubSpotCrm], UnderWay]:
+    """Counts a connector's calls until the end of the test: what goes on side by side is judged by their number, not
+    by the clock."""
+
+    def watch(crm: HubSpotCrm) -> UnderWay:
+        found = UnderWay()
+        monkeypatch.setattr(crm._transport, "request", found.counting(crm._transport.request))
+        return found
+
+    return watch
 
 
 def hasty(simulator: Simulator) -> HubSpotCrm:

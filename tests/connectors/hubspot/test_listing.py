@@ -55,27 +55,11 @@ def test_every_record_comes_once(crm):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
 
 
-def test_pages_are_on_their_way_side_by_side(crm, account):
-    """Judged by the number of calls that are under way at once, not by the clock."""
-    under_way, most = 0, 0
-    lock = threading.Lock()
-    original = crm._transport.request
-
-    def watched(*args, **more):
-        nonlocal under_way, most
-        with lock:
-            under_way += 1
-            most = max(most, under_way)
-        try:
-            return original(*args, **more)
-        finally:
-            with lock:
-                under_way -= 1
-
-    crm._transport.request = watched
+def test_pages_are_on_their_way_side_by_side(crm, account, under_way):
+    calls = under_way(crm)
     account.control("faults", [{"match": {"path": "/objects/"}, "effect": {"delay": 0.05}}])
     assert len(by_id(read(crm, NAMES))) >= COUNT
-    assert 4 <= most <= listing.THREADS + 1
+    assert 4 <= calls.most <= listing.THREADS + 1
 
 
 def read_into(seen, crm, log):

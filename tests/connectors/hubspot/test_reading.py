@@ -212,25 +212,10 @@ def test_what_nobody_asked_for_is_not_read(crm):
     pages.close()
 
 
-def test_look_ups_are_side_by_side_and_come_in_order(crm, calm, monkeypatch):
-    """Judged by the number of calls that are under way at once, not by the clock."""
+def test_look_ups_are_side_by_side_and_come_in_order(crm, calm, monkeypatch, under_way):
     monkeypatch.setattr(reading, "BATCH", 10)
     known = sorted(by_id(read(crm, CONTACT)), key=int)[:100]
-    under_way, most, lock = 0, 0, threading.Lock()
-    original = crm._transport.request
-
-    def watched(*args, **more):
-        nonlocal under_way, most
-        with lock:
-            under_way += 1
-            most = max(most, under_way)
-        try:
-            return original(*args, **more)
-        finally:
-            with lock:
-                under_way -= 1
-
-    monkeypatch.setattr(crm._transport, "request", watched)
+    watched = under_way(crm)
     calm.control("faults", [{"match": {"path": "/batch/read"}, "effect": {"delay": 0.05}}])
     before = Counter(crm.calls)
     found = [row[CRM_ID] for row in records(crm.by_ids(NAMES, known))]
@@ -239,7 +224,7 @@ def test_look_ups_are_side_by_side_and_come_in_order(crm, calm, monkeypatch):
         known[n : n + 10] for n in range(0, 100, 10)
     ]
     assert calls == {"batch_read": 10}
-    assert 3 <= most <= reading.LOOK_UPS
+    assert 3 <= watched.most <= reading.LOOK_UPS
 
 
 def test_the_associations_of_looked_up_records_are_read_by_the_thousand(crm, monkeypatch):
