@@ -152,6 +152,13 @@ def mirror_goes_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(mirror, "_MERGE", mirror._MERGE.replace(older, ")\n"))
 
 
+def listing_believed(patch: pytest.MonkeyPatch) -> None:
+    """Of two states of one moment the one that a listing shows is taken for the newer."""
+    unsure = "coalesce(i.modified_at = m.modified_at and i.modified_at >= {unsure_from}, false)"
+    assert unsure in mirror._MERGE
+    patch.setattr(mirror, "_MERGE", mirror._MERGE.replace(unsure, "{unsure_from} is null and false"))
+
+
 def absent_is_null(patch: pytest.MonkeyPatch) -> None:
     """A field that is not in a page is taken to be blank."""
     value = mirror._value
@@ -185,6 +192,6 @@ MUTANTS: dict[str, Mutant] = {
     for mutant in (
         no_overlap, watermark_from_now, base_moves_on_failure, single_base, blind_create, no_compare_and_set,
         dispute_dropped, intent_forgotten, intent_without_payload, doubt_ignored, settled_unseen, mirror_goes_back,
-        absent_is_null, answer_believed, own_values_return, retry_forgotten,
+        listing_believed, absent_is_null, answer_believed, own_values_return, retry_forgotten,
     )
 }  # fmt: skip

@@ -5,15 +5,7 @@ import time
 import traceback
 
 from tests.machine.ground import Ground
-from tests.machine.story import Step, Story, invent, shrink
-
-
-def _ends(ground: Ground, steps: list[Step]) -> tuple[type | None, str, str]:
-    try:
-        Story(ground).play(steps)
-    except Exception as error:
-        return type(error), str(error)[:14], traceback.format_exc()
-    return None, "", ""
+from tests.machine.story import failure_of, invent, kind, shrink
 
 
 def main() -> None:
@@ -22,17 +14,15 @@ def main() -> None:
     began = time.perf_counter()
     for seed in range(first, first + count):
         steps = invent(seed, length)
-        try:
-            Story(ground).play(steps)
-        except Exception as error:
-            said = type(error), str(error)[:14]
-            print(f"seed {seed}: {type(error).__name__}: {str(error)[:300]}", flush=True)
-        else:
+        failure = failure_of(ground, steps)
+        if failure is None:
             continue
+        print(f"seed {seed}: {type(failure).__name__}: {str(failure)[:300]}", flush=True)
         if "-s" in sys.argv:
-            short = shrink(steps, lambda shorter, said=said: _ends(ground, shorter)[:2] == said)
+            said = kind(failure)
+            short = shrink(steps, lambda shorter, said=said: kind(failure_of(ground, shorter)) == said)
             print("   ", short, flush=True)
-            print(_ends(ground, short)[2][-1500:])
+            print("".join(traceback.format_exception(failure_of(ground, short)))[-1500:])
     print(f"{(time.perf_counter() - began) / count:.2f} s a story")
 
 

@@ -6,12 +6,14 @@ named test in tests/steps/test_found.py.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 
 from tests.machine.ground import Ground
-from tests.machine.story import Step, Story, invent, shrink
+from tests.machine.oracle import Broken
+from tests.machine.story import Story, failure_of, invent, kind, shrink
 
 STORIES, STEPS = 8, 30  # in make test: about two seconds a story
 SOAK_SEED = int(os.environ.get("SOAK_SEED") or 10_000)
@@ -21,25 +23,12 @@ SOAK_STORIES = int(os.environ.get("SOAK_STORIES") or 200)
 
 def _play(ground: Ground, seed: int, length: int) -> None:
     steps = invent(seed, length)
-    failure = _failure(ground, steps)
+    failure = failure_of(ground, steps)
     if failure is None:
         return
-    said = _kind(failure)
-    short = shrink(steps, lambda fewer: _kind(_failure(ground, fewer)) == said)
-    again = _failure(ground, short) or failure
+    short = shrink(steps, lambda fewer: kind(failure_of(ground, fewer)) == kind(failure))
+    again = failure_of(ground, short) or failure
     pytest.fail(f"seed {seed}, {length} steps: {type(again).__name__}: {again}\nshort: {short}")
-
-
-def _failure(ground: Ground, steps: Sequence[Step]) -> Exception | None:
-    try:
-        Story(ground).play(steps)
-    except Exception as failure:
-        return failure
-    return None
-
-
-def _kind(failure: Exception | None) -> tuple[str, str]:
-    return type(failure).__name__, str(failure)[:14]
 
 
 @pytest.mark.parametrize("seed", range(STORIES))
@@ -71,3 +60,22 @@ def test_a_failing_story_is_made_short() -> None:
     steps = [(name, i) for i, name in enumerate("abcdefgh")]
     needed = {("c", 2), ("g", 6)}
     assert shrink(steps, lambda fewer: needed <= set(fewer)) == [("c", 2), ("g", 6)]
+
+
+def test_failures_of_one_kind_are_told_from_others() -> None:
+    """Their texts may begin alike, and hold records and values that differ from story to story."""
+
+    def back(record: int) -> NoReturn:
+        raise Broken(f"the mirror of acme {record} went back in time")
+
+    def wrong(record: int) -> NoReturn:
+        raise Broken(f"the mirror of acme {record} is not what is there")
+
+    def found(breaks: Callable[[int], NoReturn], record: int) -> Exception:
+        with pytest.raises(Broken) as caught:
+            breaks(record)
+        return caught.value
+
+    assert kind(found(back, 1)) == kind(found(back, 2))
+    assert kind(found(wrong, 1)) == kind(found(wrong, 2)) != kind(found(back, 1))
+    assert kind(None) != kind(found(back, 1))

@@ -9,7 +9,7 @@ from tests.machine.mutants import MUTANTS
 from tests.machine.story import Story, invent
 
 STEPS, BUDGET = 30, 60
-NEEDS = {"absent_is_null": "hide"}
+NEEDS = {"absent_is_null": "hide", "listing_believed": "same_second"}
 """The step without which a story cannot find a fault; other stories are left out."""
 QUICK = ("settled_unseen", "single_base")
 """Found within a story or two: these are in `make test`."""
