@@ -80,8 +80,8 @@ class _Flight(Generic[I]):
 def in_batches(way: Way[I], items: Iterable[I]) -> Iterator[list[Result]]:
     """Send everything; one list of results per call, in the order in which they were answered.
 
-    Raises CrmError when a call failed as a whole, after what is known was handed out: what the other calls told, and
-    what was never sent. A call without an answer stops the others only if it happens three times in a row. No thread is
+    Raises CrmError when a call failed as a whole (the gravest, if several did), after what is known was handed out: what
+    the other calls told, and what was never sent. A call without an answer stops the others only if it happens three times in a row. No thread is
     left when the iterator ends.
     """
     sender = _Batches(way, items)
@@ -218,7 +218,10 @@ class _Batches(Generic[I]):
                 return known
             error = RecordError(ErrorClass.VALIDATION, "TOO_LARGE", "the record is too large for one call")
             return [*known, *(_refused(self.way.of(item), error) for item in rest)]
-        self._error = self._error or flight.error
+        if self._error is None or (
+            isinstance(self._error, CrmError) and flight.error.gravity > self._error.gravity
+        ):
+            self._error = flight.error
         self._lost += 1
         self._size = max(1, self._size // 2)
         unknown = flight.error.error_class is ErrorClass.UNKNOWN_OUTCOME

@@ -13,7 +13,8 @@ translates into a class (`connectors/<vendor>/errors.py`), and not the retrying 
 Texts of errors never hold secrets or values of records: they name the record, the field and the class of value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -223,10 +224,38 @@ class CrmError(SyncError):
         """Whether the same request may be sent again as it is."""
         return self.rule.tries > 1
 
+    @property
+    def gravity(self) -> tuple[bool, ...]:
+        """By which errors are compared: what a person has to mend is graver than what passes by itself, a call that was
+        refused graver than one that was not made."""
+        rule = self.rule
+        failed = rule.connection is ConnectionState.FAILED
+        return (failed, not rule.next_run and rule.alert, rule.alert, not isinstance(self, HeldError))
+
 
 class HeldError(CrmError):
     """No call was made: the connection's share of the limits is used up, or its circuit breaker is open. Nothing is
     lost: what waits goes on with a run after `retry_after` seconds."""
+
+
+@contextmanager
+def afterwards(do: Callable[[], None]) -> Iterator[None]:
+    """Do something after the block, whatever becomes of that. If the CRM refuses both, the graver error is raised (the
+    block's, if they are alike): `finally` alone would raise the later one."""
+    try:
+        yield
+    except CrmError as first:
+        try:
+            do()
+        except CrmError as second:
+            if second.gravity > first.gravity:
+                raise
+        raise
+    except BaseException:
+        do()
+        raise
+    else:
+        do()
 
 
 @dataclass(frozen=True, slots=True)

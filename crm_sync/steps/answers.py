@@ -12,7 +12,7 @@ from psycopg import Connection
 
 from crm_sync.connectors import unmoved
 from crm_sync.connectors.crm import CRM_ID, MODIFIED_AT, BatchPage, Crm, Operation, Result
-from crm_sync.core.errors import RULES, ErrorClass, RecordState, SyncError
+from crm_sync.core.errors import RULES, ErrorClass, RecordState, SyncError, afterwards
 from crm_sync.core.spec import StreamSpec
 from crm_sync.hub import confirm, dirty, intents, mirror, parked, watermark
 from crm_sync.hub.confirm import Answer
@@ -54,16 +54,19 @@ class Answers:
         by_key = {operation.key: operation for operation in sent}
         again: set[UUID] = set()
         gathered: list[Result] = []
-        try:
+
+        def record() -> None:
+            batch = gathered.copy()
+            gathered.clear()
+            if batch:
+                again.update(self._record(by_key, batch, incomplete))
+
+        with afterwards(record):
             for results in answers:
                 gathered += [r for r in results if r.key in by_key]
                 told = bool(gathered) and gathered[-1].returned is not None
                 if len(gathered) >= (READ_BACK if told else AT_ONCE):
-                    batch, gathered = gathered, []
-                    again |= self._record(by_key, batch, incomplete)
-        finally:
-            if gathered:
-                again |= self._record(by_key, gathered, incomplete)
+                    record()
         return again
 
     def _record(

@@ -11,13 +11,15 @@ for the same parent's lock, and the first one's answers are recorded while the s
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any, Self
 from uuid import UUID
 
 from crm_sync.connectors.crm import Crm, Operation, Result
+from crm_sync.core.errors import afterwards
 from crm_sync.core.spec import StreamSpec
 from crm_sync.hub import intents, parked, watermark
 from crm_sync.hub.dirty import Entry
@@ -156,11 +158,8 @@ class Sender:
         if before is not None and len(parcel.operations) <= READ_BACK:
             self._record(before)
             before = None
-        try:
+        with nullcontext() if before is None else afterwards(partial(self._record, before)):
             self._begin(parcel)
-        finally:
-            if before is not None:
-                self._record(before)
         self._note(parcel, parcel.spoken())
         if parcel.at_work:
             self._under_way = parcel

@@ -9,7 +9,7 @@ import pytest
 
 from crm_sync.connectors.batches import WIDTH, Pace, Way, in_batches
 from crm_sync.connectors.crm import Operation, Result
-from crm_sync.core.errors import CrmError, ErrorClass, RecordError
+from crm_sync.core.errors import CrmError, ErrorClass, HeldError, RecordError
 
 LOCKED = RecordError(ErrorClass.TRANSIENT, "UNABLE_TO_LOCK_ROW", "locked")
 
@@ -103,6 +103,27 @@ def test_after_a_failure_no_call_leaves_before_the_caller_has_been_back() -> Non
     assert error.error_class is ErrorClass.TRANSIENT
     assert len(vendor.sizes) <= WIDTH
     assert len(known) == 290, "each of the others is told, as written or as not sent"
+
+
+@pytest.mark.parametrize("later", [ErrorClass.AUTH, ErrorClass.PERMISSION])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_of_several_errors_the_gravest_is_told(later: ErrorClass, swapped: bool) -> None:
+    """Used-up limits end a step without a failure; what a person has to mend must not go under in them."""
+    used_up, grave = HeldError(ErrorClass.RATE_LIMIT, "used up"), CrmError(later, "a person has to mend it")
+    raised = threading.Event()
+
+    def refuse(chunk: Sequence[Operation]) -> set[str]:
+        if chunk[0].key == "k0":
+            raised.set()
+            raise grave if swapped else used_up
+        raised.wait()
+        time.sleep(0.05)
+        raise used_up if swapped else grave
+
+    vendor = Vendor(refuse)
+    _, error = until_trouble(in_batches(replace(vendor.way(), pace=Pace(2)), operations(20)))
+    assert len(vendor.sizes) == 2
+    assert error is grave
 
 
 def test_children_of_one_parent_are_never_in_two_calls_at_once() -> None:

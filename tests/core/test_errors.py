@@ -10,7 +10,9 @@ from crm_sync.core.errors import (
     ConnectionState,
     CrmError,
     ErrorClass,
+    HeldError,
     RecordState,
+    afterwards,
     reference,
 )
 
@@ -46,3 +48,48 @@ def test_what_may_have_taken_effect_is_never_sent_again():
 def test_a_refusal_of_a_record_shows_that_the_connection_works():
     assert ErrorClass.VALIDATION not in NO_SUCCESS
     assert {ErrorClass.TRANSIENT, ErrorClass.AUTH, ErrorClass.RATE_LIMIT} <= NO_SUCCESS
+
+
+HELD = HeldError(ErrorClass.RATE_LIMIT, "used up")
+BREAKER = HeldError(ErrorClass.AUTH, "not called")
+LIMIT = CrmError(ErrorClass.RATE_LIMIT, "too many")
+AWAY = CrmError(ErrorClass.TRANSIENT, "no answer")
+RIGHTS = CrmError(ErrorClass.PERMISSION, "not allowed")
+LOGIN = CrmError(ErrorClass.AUTH, "not accepted")
+
+
+def test_errors_have_an_order():
+    assert sorted([LOGIN, LIMIT, RIGHTS, AWAY, BREAKER, HELD], key=lambda error: error.gravity) == [
+        HELD, LIMIT, AWAY, RIGHTS, BREAKER, LOGIN,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        (None, None, None),
+        (None, HELD, HELD),
+        (LOGIN, None, LOGIN),
+        (LOGIN, HELD, LOGIN),
+        (LOGIN, BREAKER, LOGIN),
+        (HELD, RIGHTS, RIGHTS),
+        (AWAY, AWAY, AWAY),
+        (KeyError("a bug"), None, KeyError),
+        (KeyError("a bug"), HELD, HELD),
+        (HELD, KeyError("a bug"), KeyError),
+    ],
+)
+def test_of_the_block_and_what_comes_after_it_the_graver_error_is_raised(first, second, told):
+    def fail(error):
+        done.append(error)
+        if error is not None:
+            raise error
+
+    done, caught = [], None
+    try:
+        with afterwards(lambda: fail(second)):
+            fail(first)
+    except Exception as error:
+        caught = error
+    assert done == [first, second]
+    assert isinstance(caught, told) if isinstance(told, type) else caught is told

@@ -1,10 +1,14 @@
 """What a CRM says in its answers reaches the mirror, and what it leaves out stays as it was."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import pytest
+
 from crm_sync.connectors.crm import Operation, Result
+from crm_sync.core.errors import CrmError, ErrorClass, HeldError
 from crm_sync.core.spec import VendorField
 from crm_sync.hub import intents
 from crm_sync.hub.intents import Intent
@@ -60,6 +64,30 @@ def test_parts_of_a_computed_value_are_not_filled_in(world: World) -> None:
     stream = replace(stream, fields=(*(f for f in stream.fields if f.name != "full_name"), computed))
     record(world, [((uuid4(), "1"), {"A": "x", "LastName": "Lee"}, {"last_name": "Lee"})], stream=stream)
     assert world.conn.execute("select last_name, full_name from acme.contact").fetchall() == [("Lee", None)]
+
+
+def test_that_nothing_can_be_read_back_does_not_hide_why_the_writing_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limits are used up by then, which alone would end the step without a failure."""
+
+    def used_up(*_: object) -> None:
+        raise HeldError(ErrorClass.RATE_LIMIT, "used up")
+
+    def answers() -> Iterator[list[Result]]:
+        yield [Result(sent.key, ok=True, crm_id="1", created=True)]
+        raise login
+
+    monkeypatch.setattr(world.crms["acme"], "by_ids", used_up)
+    login = CrmError(ErrorClass.AUTH, "not accepted")
+    stream, hub_id = world.system.stream("acme", "contact"), uuid4()
+    sent = Operation(str(hub_id), "create", None, {})
+    with Store(world.url) as store:
+        intents.note(store.conn, stream, [Intent(hub_id, None, "create", {}, {})], None)
+        with pytest.raises(CrmError) as caught:
+            Answers(store, world.crms["acme"], stream, Report()).record_all([sent], answers())
+    assert caught.value is login
+    assert world.one("select count(*) from sync.intent") == 1, "the next run looks at what became of it"
 
 
 def record(world, answers, stream=None, modified_at=None):
