@@ -84,10 +84,12 @@ class Answers:
             if silent and not look:
                 # Pages of a reading that began before would pass for changes: they say what was there before.
                 watermark.Job(self.store, self.stream, "inbound").clear()
-            for page in pages:
-                mirror.merge(conn, self.stream, page, mark_dirty=False, looked_up=True)
+            partly: dict[str, Mapping[str, str | None]] = {}
+            for page in pages:  # one that lacks a field adds no record to the mirror
+                merged = mirror.merge(conn, self.stream, page, mark_dirty=False, looked_up=True)
+                partly |= unmoved.shown(page) if merged.absent else {}
             if accepted:
-                told = (self._answer(r, look=look) for r in accepted)
+                told = (self._answer(r, partly, look=look) for r in accepted)
                 confirm.confirm_answers(conn, self.stream, told, self.store.run_id)
             again = self._refused(conn, by_key, [r for r in results if not r.ok])
             changed = {UUID(r.key) for r in accepted if look or r.returned is not None}
@@ -101,12 +103,18 @@ class Answers:
         self._look_again(by_key, [r for r in results if _moved(r)])
         return again
 
-    def _answer(self, result: Result, *, look: bool) -> Answer:
-        """For the confirmation: a field that was not returned is absent, not null."""
+    def _answer(
+        self, result: Result, partly: Mapping[str, Mapping[str, str | None]], *, look: bool
+    ) -> Answer:
+        """For the confirmation: a field that was not returned is absent, not null. partly: what reading back showed of
+        records, where it does not show every field."""
         stamp = result.modified_at.astimezone(UTC).isoformat() if result.modified_at else None
-        if result.returned is None:
+        returned = result.returned
+        if returned is None and result.created and (shown := partly.get(result.crm_id or "")):
+            returned, stamp = shown, shown.get(MODIFIED_AT)
+        if returned is None:
             return Answer(result.key, result.crm_id or "", result.created, None if look else "", stamp)
-        told = {self._ours[name]: value for name, value in result.returned.items() if name in self._ours}
+        told = {self._ours[name]: value for name, value in returned.items() if name in self._ours}
         return Answer(result.key, result.crm_id or "", result.created, intents.as_json(told), stamp)
 
     def _refused(

@@ -245,3 +245,29 @@ def test_a_listing_that_lags_within_a_moment_of_the_crms_clock_takes_nothing_bac
     looks = crm.calls["by_ids"]
     world.sync()
     assert crm.calls["by_ids"] == looks  # nothing is asked twice
+
+
+def test_what_the_crm_made_of_a_new_record_is_known_though_one_of_its_fields_cannot_be_seen(
+    world: World,
+) -> None:
+    """Reading back showed all fields but one, and nothing of it was kept: the CRM's own spelling of what we had sent came
+    with the next listing, passed for a person's change, and was put before somebody."""
+    acme, crm = world.accounts["acme"], world.crms["acme"]
+    acme.habits.normalisers = {"Phone": lambda text: f"({text[2:5]}) {text[5:8]}-{text[8:]}"}
+    acme.habits.hidden = frozenset({"Born"})
+    crm.knobs.returns_values = False
+    world.conn.execute("insert into hub.contact (last_name, phone) values ('Lee', '+14155550001')")
+    world.sync()
+    assert world.conn.execute("select last_name, phone, hub_id is not null from acme.contact").fetchall() == [
+        ("Lee", "(415) 555-0001", True)
+    ]
+    world.wait(minutes=1)
+    world.conn.execute("update hub.contact set phone = '+14155550002'")
+    world.sync()
+    assert world.one("select count(*) from review.conflict") == 0
+    (row,) = acme.rows("Contact")
+    assert row.values["Phone"] == "(415) 555-0002"
+    acme.habits.hidden = frozenset()
+    acme.person_edit("Contact", row.id, {"Born": "2000-02-29"})
+    world.sync()
+    assert str(world.one("select born from hub.contact")) == "2000-02-29"
