@@ -26,6 +26,9 @@ Effects, freely combined where that makes sense:
     delay: 1.5              seconds before anything else happens
     stall: 1.5              seconds between what the request does and its answer
     drop: before | after    reset the connection before, or after, the request took effect
+    refuse: 1.0             for so many seconds nobody gets in: new connections are refused, open ones reset
+    hang_up: 1.0            the same, but new connections are accepted and reset at once, before the TLS handshake
+    mute: 5.0               the same, but new connections get no TLS handshake until the seconds are over
     late: 2.0               reset the connection at once; the request takes effect so many seconds later
     truncate: 0.5           the true answer, cut after that share of its bytes, connection closed
     html: true              status 200 and a login page, as proxies and maintenance pages do
@@ -61,6 +64,9 @@ class Effect:
     delay: float = 0.0
     stall: float = 0.0
     drop: Literal["before", "after"] | None = None
+    refuse: float | None = None
+    hang_up: float | None = None
+    mute: float | None = None
     late: float | None = None
     truncate: float | None = None
     html: bool = False

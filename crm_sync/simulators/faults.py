@@ -17,7 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from crm_sync.simulators import damage
+from crm_sync.simulators import damage, door
 from crm_sync.simulators.fault_plan import Effect, Fault, Plan
 from crm_sync.simulators.transport import abort, close
 
@@ -32,12 +32,12 @@ class Vendor:
     """What the middleware must know of a simulator.
 
     ``now`` is the vendor's clock in seconds since the epoch. ``act`` makes something happen to the account and returns
-    how to take it back; it raises ValueError for what it does not know.
+    how to take it back, or None if nothing could happen now; it raises ValueError for what it does not know.
     """
 
     answer: VendorAnswer
     now: Callable[[], float]
-    act: Callable[[Mapping[str, Any]], Callable[[], None]]
+    act: Callable[[Mapping[str, Any]], Callable[[], None] | None]
 
 
 class FaultMiddleware:
@@ -69,7 +69,11 @@ class FaultMiddleware:
     async def _strike(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         effect = fault.effect
         if effect.act is not None:
-            self._act(effect.act)
+            self._act(fault, effect.act)
+        for how in door.HOW:
+            if (seconds := getattr(effect, how)) is not None:
+                await self._shut(how, seconds, scope, receive)
+                return
         if effect.delay:
             await asyncio.sleep(effect.delay)
         if effect.drop == "before":
@@ -87,11 +91,19 @@ class FaultMiddleware:
         else:
             await self.app(scope, receive, send)
 
-    def _act(self, what: Mapping[str, Any]) -> None:
+    def _act(self, fault: Fault, what: Mapping[str, Any]) -> None:
         """Let it happen, for so many ``seconds`` if it says so."""
         undo = self.vendor.act({key: value for key, value in what.items() if key != "seconds"})
-        if "seconds" in what:
+        if undo is None:
+            fault.hits -= 1
+        elif "seconds" in what:
             self._do_later(float(what["seconds"]), undo)
+
+    async def _shut(self, how: door.How, seconds: float, scope: Scope, receive: Receive) -> None:
+        entrance = door.of(scope)
+        await entrance.shut(how)
+        self._keep(asyncio.get_running_loop().create_task(entrance.open_after(seconds)))
+        await _gone(receive)
 
     def _do_later(self, seconds: float, what: Callable[[], None]) -> None:
         async def wait() -> None:

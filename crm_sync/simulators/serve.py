@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,12 +27,14 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from crm_sync.simulators import tls
+from crm_sync.simulators.door import Door, listening
 from crm_sync.simulators.fault_plan import Plan
 from crm_sync.simulators.transport import Protocol
 
 HOST = "127.0.0.1"
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
+SHUT_SECONDS = 15.0  # no plan shuts a door for longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +97,15 @@ def serve(
     """
     with tempfile.TemporaryDirectory(prefix="crm-sync-simulator-") as temporary:
         certificates = tls.make(Path(state_dir or temporary) / "tls") if use_tls else None
-        listener = _listen(port)
+        entrance = Door(_listen(port))
         scheme = "https" if certificates else "http"
-        address = f"{scheme}://{HOST}:{listener.getsockname()[1]}"
+        address = f"{scheme}://{HOST}:{entrance.address[1]}"
         app.base_url(address)
         info = app.info | {"base_url": address}
         if certificates:
             info["ca_file"] = str(certificates.ca_file)
         config = uvicorn.Config(
-            app.asgi,
+            entrance.shows(app.asgi),
             http=Protocol,
             ws="none",
             lifespan="off",
@@ -116,11 +119,11 @@ def serve(
             ssl_certfile=str(certificates.cert_file) if certificates else None,
             ssl_keyfile=str(certificates.key_file) if certificates else None,
         )
-        server = _Server(config, lambda: _say(sys.stdout, info))
+        entrance.server = server = _Server(config, lambda: _say(sys.stdout, info))
         _end_quietly()
         if exit_with_parent:
             _watch_parent(server)
-        server.run(sockets=[listener])
+        server.run(sockets=[entrance.listener.dup()])
     if plan is not None and plan.faults:
         _say(sys.stderr, {"faults": plan.report()})
     return 0
@@ -132,17 +135,12 @@ def _say(stream: TextIO, document: Mapping[str, object]) -> None:
 
 
 def _listen(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((HOST, port))
+        return listening(HOST, port)
     except OSError as error:
-        listener.close()
         raise SystemExit(
             f"Cannot listen on {HOST}:{port}: {error.strerror}. Choose another --port, or 0 for any."
         ) from error
-    listener.listen(512)
-    return listener
 
 
 def _end_quietly() -> None:
@@ -182,7 +180,7 @@ class Simulator:
     def control(self, path: str, body: object = None) -> Any:
         """GET (or POST, with a body) below ``/_simulator/`` and return the JSON answer.
 
-        Raises urllib.error.HTTPError when the simulator refuses.
+        A door that a fault has shut is waited for. Raises urllib.error.HTTPError when the simulator refuses.
         """
         request = urllib.request.Request(  # noqa: S310 - the loopback address of our own process
             f"{self.base_url}/_simulator/{path.lstrip('/')}",
@@ -191,8 +189,16 @@ class Simulator:
             method="GET" if body is None else "POST",
         )
         context = ssl.create_default_context(cafile=self.ca_file) if self.ca_file else None
-        with urllib.request.urlopen(request, timeout=60, context=context) as response:  # noqa: S310
-            return json.loads(response.read() or b"null")
+        patient_until = time.monotonic() + SHUT_SECONDS
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=60, context=context) as response:  # noqa: S310
+                    return json.loads(response.read() or b"null")
+            except urllib.error.URLError as error:  # the request did not get in
+                away = isinstance(error.reason, ConnectionError | ssl.SSLEOFError)
+                if not away or time.monotonic() > patient_until or self.process.poll() is not None:
+                    raise
+            time.sleep(0.1)
 
     def stop(self) -> int:
         """End the process and return its exit status (0 after a clean end). Safe to call twice."""

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -20,6 +21,8 @@ from tests.campaign.proof import WATCH, Findings, Proof
 
 PLANS = Path(__file__).parents[2] / "benchmarks" / "faults"
 TAKEN_AWAY = 5.5  # seconds after which the plans give back what an administrator took away
+PASSES = 60.0  # seconds that pass for the CRMs in a round, beside the real ones
+JUMPS = 300.0  # seconds that a CRM's clock jumps ahead in all, by the plans
 TIMEOUT = 4.0  # seconds that a child waits for an answer; the plans have answers that take longer
 
 
@@ -77,8 +80,18 @@ class Campaign:
         self.rounds = rounds
         self.most = most
         self.tell = tell
+        self.plans = {kind: plan(kind, most) for kind in KINDS}
         # An import is read page by page, and everything in bulk; what an application changes is written in bulk.
-        self.world: World = world(server, records, seed, bulk=records * 9 // 10, bulk_write=records // 5)
+        self.world: World = world(
+            server,
+            records,
+            seed,
+            bulk=records * 9 // 10,
+            bulk_write=records // 5,
+            settings={
+                kind: {"clock_skew": found["settings"]["clock_skew"]} for kind, found in self.plans.items()
+            },
+        )
         self.people = People(self.world, random.Random(seed))
         self.outcome = Outcome()
 
@@ -94,15 +107,13 @@ class Campaign:
         with self.world.conn() as conn:
             conn.execute(WATCH)
         for kind in KINDS:
-            self.world.simulators[kind].control(
-                "faults", YAML(typ="safe", pure=True).load(PLANS / f"{kind}.yaml")
-            )
+            self.world.simulators[kind].control("faults", self.plans[kind])
         self._sync()
         for number in range(1, self.most + 1):
             with self.world.conn() as conn:
                 self.people.work(conn, number)
             self._sync(full=number % 3 == 0)
-            self.world.wait(60)
+            self.world.wait(PASSES)
             self._count_hits()
             never = self.outcome.never
             self.tell(
@@ -121,7 +132,7 @@ class Campaign:
         for kind in KINDS:
             self.world.simulators[kind].control("faults", [])
         time.sleep(TAKEN_AWAY)  # on the real clock
-        self.world.wait(60)
+        self.world.wait(PASSES)
         self.world.until_quiet()
         reconcile = self.world.child(rounds=1, full=True, name="reconcile").result()
         assert reconcile.get("error") is None, reconcile
@@ -147,3 +158,13 @@ class Campaign:
             rules = told["faults"] if isinstance(told, dict) else told
             self.outcome.hits |= {f"{kind}: {rule['name']}": rule["hits"] for rule in rules}
             self.outcome.chances |= {f"{kind}: {rule['name']}": rule["matched"] for rule in rules}
+
+
+def plan(kind: str, most: int) -> dict[str, Any]:
+    """A CRM's plan. A clock that is behind ours stays so, by as much as the plan says at least, until the end of `most`
+    rounds, though time passes faster for the CRMs."""
+    found: dict[str, Any] = YAML(typ="safe", pure=True).load(PLANS / f"{kind}.yaml")
+    settings = found["settings"]
+    if settings["clock_skew"] < 0:
+        settings["clock_skew"] -= (most + 1) * PASSES + JUMPS
+    return found

@@ -218,14 +218,19 @@ def world(
     *,
     bulk: int,
     bulk_write: int | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> World:
     """A new world with `records` contacts in each CRM; Salesforce is read, and written if nothing else is said, in bulk
-    above `bulk` records."""
+    above `bulk` records. settings: of the simulators from their beginning, by kind."""
     folder = Path(tempfile.mkdtemp(prefix="crm_sync-campaign-"))
     with ExitStack() as stack:
         simulators = {}
         for kind in KINDS:
-            simulators[kind] = start(kind, "--records", str(records), "--seed", str(seed))
+            begin = folder / f"{kind}.json"
+            begin.write_text(json.dumps({"settings": (settings or {}).get(kind, {})}))
+            simulators[kind] = start(
+                kind, "--records", str(records), "--seed", str(seed), "--faults", str(begin)
+            )
             stack.callback(simulators[kind].stop)
         # The children are in a hurry, and limits have tests of their own.
         simulators["hubspot"].control(

@@ -3,12 +3,15 @@
 import gzip
 import json
 import subprocess
+import threading
+import time
+from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
 
 from crm_sync.simulators.fault_plan import PlanError, load, parse
-from crm_sync.simulators.serve import start
+from crm_sync.simulators.serve import running, start
 
 CREATE = {"method": "POST", "path": "/sobjects/Contact$"}
 
@@ -109,3 +112,74 @@ def test_answers_are_compressed_when_asked(api):
         raw = b"".join(answer.iter_raw())
     assert answer.headers["content-encoding"] == "gzip"
     assert json.loads(gzip.decompress(raw))["name"] == "Contact"
+
+
+@pytest.mark.parametrize(
+    ("how", "seen"),
+    [("refuse", httpx.ConnectError), ("hang_up", httpx.ConnectError), ("mute", httpx.ConnectTimeout)],
+)
+def test_a_door_that_is_shut_for_a_while(salesforce, api, how, seen):
+    strike = {"match": {"path": "/limits$"}, "effect": {how: 1.0}, "limit": 1}
+    slow = {"match": {"path": "/query$"}, "effect": {"delay": 20.0}}
+    salesforce.control("faults", [strike, slow])
+    broken = []
+
+    def ask():
+        try:
+            contacts(api)
+        except httpx.HTTPError as error:
+            broken.append(type(error))
+
+    other = threading.Thread(target=ask)
+    other.start()
+    time.sleep(0.3)
+    with pytest.raises(httpx.TransportError):  # the connection is reset
+        api.get("/limits")
+    other.join(5)
+    assert broken  # and the other one
+    with pytest.raises(seen):
+        api.get("/limits", timeout=0.3)
+    assert [f["hits"] for f in salesforce.control("faults")] == [1, 1]  # waits for the door
+    assert api.get("/limits").status_code == 200
+
+
+def test_a_door_that_is_shut_already_opens_when_it_was_to(salesforce, api):
+    begun = time.monotonic()
+    salesforce.control(
+        "faults",
+        [
+            {"match": {"path": "/limits$"}, "effect": {"refuse": 0.6}, "limit": 1},
+            {"match": {"path": "/query$"}, "effect": {"late": 0.2}},
+        ],
+    )
+    with pytest.raises(httpx.TransportError):
+        api.get("/limits")
+    salesforce.control("faults")
+    assert 0.5 < time.monotonic() - begun < 5
+    assert contacts_when_quiet(salesforce, api) > 0
+
+
+def contacts_when_quiet(salesforce, api):
+    salesforce.control("faults", [])
+    return contacts(api)
+
+
+@pytest.mark.parametrize("kind", ["salesforce", "hubspot"])
+@pytest.mark.parametrize("skew", [-300, 300])
+def test_a_clock_that_is_behind_or_ahead_from_the_start(tmp_path, kind, skew):
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"settings": {"clock_skew": skew}}))
+    with running(kind, records=200, faults_file=plan, use_tls=False) as simulator:
+        path = "/services/data" if kind == "salesforce" else "/crm/v3/owners"
+        date = httpx.get(f"{simulator.base_url}{path}").headers["date"]
+        assert parsedate_to_datetime(date).timestamp() - time.time() == pytest.approx(skew, abs=3)
+        if kind == "salesforce":
+            records = simulator.control("records?object=Contact")["records"]
+            stamps = [r["SystemModstamp"][:19] for r in records]
+        else:
+            stamps = [r["modified"][:19] for r in simulator.control("dump/contacts")["records"]]
+        there = time.gmtime(time.time() + skew)
+        assert max(stamps) <= time.strftime("%Y-%m-%dT%H:%M:%S", there)  # nothing comes from its future
+        simulator.control("settings", {"clock_skew": 0.0})
+        date = httpx.get(f"{simulator.base_url}{path}").headers["date"]
+        assert parsedate_to_datetime(date).timestamp() - time.time() == pytest.approx(0, abs=3)

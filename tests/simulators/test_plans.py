@@ -28,10 +28,10 @@ DONE = {
 EVERYWHERE = {
     "status 401", "status 429", "status 500", "status 502", "status 503", "retry_after", "html", "delay", "stall", "drop before",
     "drop after", "late", "truncate", "bad_gzip", "charset", "rows repeat", "rows lose", "rows shuffle", "act expire",
-    "act clock", "act hide", "act retire", "act remove", "status 403", "status 413", "late commit", "equal stamps", "validation rule", "rewrite", "shuffled results",
+    "act clock", "act hide", "act retire", "act retype", "act remove", "refuse", "hang_up", "mute", "status 403", "status 413", "late commit", "equal stamps", "validation rule", "rewrite", "shuffled results",
 }  # fmt: skip
 OF_VENDOR = {
-    "salesforce": {"row lock", "bulk job"},
+    "salesforce": {"row lock", "bulk job", "act rename"},
     "hubspot": {"locked", "index lag", "status 477", "status 409"},
 }
 
@@ -43,7 +43,19 @@ def kinds(fault):
     effect = fault.effect
     found = {f"act {name}" for name in effect.act or {}}
     found |= {f"{name} {value}" for name in ("status", "drop", "rows") if (value := getattr(effect, name))}
-    names = ("retry_after", "html", "delay", "stall", "late", "truncate", "bad_gzip", "charset")
+    names = (
+        "retry_after",
+        "html",
+        "delay",
+        "stall",
+        "refuse",
+        "hang_up",
+        "mute",
+        "late",
+        "truncate",
+        "bad_gzip",
+        "charset",
+    )
     return found | {name for name in names if getattr(effect, name)}
 
 
@@ -64,3 +76,8 @@ def test_every_fault_on_requests_can_strike(vendor):
             all(pattern.search(request[name]) for name, pattern in fault.patterns.items())
             for request in requests
         ), fault.name
+
+
+def test_one_clock_is_behind_and_the_other_ahead():
+    skews = {vendor: load(PLANS / f"{vendor}.yaml").settings["clock_skew"] for vendor in DONE}
+    assert skews == {"salesforce": -300, "hubspot": 300}

@@ -8,6 +8,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from crm_sync.simulators.hubspot.settings import Settings
+
 DAY = 86_400_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -17,11 +19,12 @@ _NUMBER = re.compile(r"-?\d{1,15}")
 class Clock:
     """Milliseconds since 1970, which can be set forward but never run backwards by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.ahead = 0
 
     def now(self) -> int:
-        return time.time_ns() // 1_000_000 + self.ahead
+        return time.time_ns() // 1_000_000 + round(self.settings.clock_skew * 1000) + self.ahead
 
     def advance(self, milliseconds: int) -> None:
         self.ahead += milliseconds

@@ -1,4 +1,7 @@
-"""The knobs of the portal, changed while it runs through ``POST /_simulator/settings``."""
+"""The knobs of the portal, changed while it runs through ``POST /_simulator/settings``.
+
+Times are in ms, ``clock_skew`` in seconds: how far the portal's clock is ahead of the machine's; below 0 it is behind.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -7,8 +10,9 @@ from typing import Any
 
 @dataclass(slots=True)
 class Settings:
-    """What can be switched at run time through the control surface; times in ms."""
+    """What can be switched at run time through the control surface."""
 
+    clock_skew: float = 0.0
     index_lag: int = 0
     shuffle_batches: bool = True
     merge_mints_new_id: bool = False
@@ -43,4 +47,4 @@ class Settings:
             if not number and type(value) is not kind:
                 raise ValueError(f"The setting {name} must be a {kind.__name__}")
         for name, value in values.items():
-            setattr(self, name, value)
+            setattr(self, name, float(value) if isinstance(getattr(self, name), float) else value)

@@ -83,8 +83,8 @@ class Store:
 
     def __init__(self, seed: int, plan: Plan | None = None) -> None:
         self.plan = plan or Plan()
-        self.clock = Clock()
         self.settings = Settings()
+        self.clock = Clock(self.settings)
         self.dice = Random(seed)
         self.portal_id = 24_000_000 + seed
         self.kinds: dict[str, Kind] = {}

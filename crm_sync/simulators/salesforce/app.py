@@ -48,6 +48,7 @@ class Salesforce:
     def __init__(self, options: Options) -> None:
         self.org = org.build(options.plan)
         self.org.settings.change(options.plan.settings)
+        self.org.describe_changed = self.org.clock.now()
         seed.fill(self.org, options)
         self.login = routes.login()
         self.identity = routes.identity()

@@ -1,4 +1,4 @@
-"""The org's clock: the machine's, plus what a test advanced it by.
+"""The org's clock: the machine's, plus the skew of the settings, plus what a test advanced it by.
 
 Stamps are text as the REST API prints them (``2026-01-02T03:04:05.000+0000``): always UTC, always
 of one width, so that they compare as text.
@@ -11,14 +11,17 @@ from functools import cache, lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from crm_sync.simulators.salesforce.settings import Settings
+
 
 class Clock:
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.offset = 0.0
 
     def now(self) -> float:
         """Seconds since the epoch."""
-        return time.time() + self.offset
+        return time.time() + self.settings.clock_skew + self.offset
 
     def advance(self, seconds: float) -> None:
         self.offset += seconds

@@ -1,7 +1,6 @@
 """The simulated org: everything that one running simulator remembers."""
 
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from crm_sync.simulators.salesforce.bulk_jobs import Jobs
 from crm_sync.simulators.salesforce.clock import Clock
 from crm_sync.simulators.salesforce.cursors import Cursors
 from crm_sync.simulators.salesforce.locks import Locks
+from crm_sync.simulators.salesforce.schema import Field
 from crm_sync.simulators.salesforce.sessions import Session, Sessions
 from crm_sync.simulators.salesforce.settings import Settings
 from crm_sync.simulators.salesforce.soql_run import Runner
@@ -55,7 +55,9 @@ class Org:
     locks: Locks = field(default_factory=Locks)
     base_url: str = ""
     private_key_file: str = ""
-    describe_changed: float = field(default_factory=time.time)
+    describe_changed: float = 0.0
+    changed: dict[tuple[str, str], Field] = field(default_factory=dict)
+    """Fields that a plan of faults has changed for a while, as they were, by object and name."""
     _remembered: list[Writer] | None = None
 
     def runner(self, session: Session, *, deleted_too: bool = False) -> Runner:
@@ -98,8 +100,8 @@ class Org:
 
 def build(plan: Plan | None = None) -> Org:
     """An empty org with fresh secrets."""
-    clock = Clock()
     settings = Settings()
+    clock = Clock(settings)
     account = Account(
         client_id=f"3MVG9{secrets.token_urlsafe(40)}",
         client_secret=secrets.token_hex(32).upper(),

@@ -26,6 +26,7 @@ class Settings:
     query_page: int = 2000  # the most rows a query page has
 
     # Time
+    clock_skew: float = 0.0  # seconds that the org's clock is ahead of the machine's; below 0 it is behind
     latency: float = 0.0  # seconds before every answer
     commit_delay: float = 0.0  # a write is stamped so many seconds before it becomes visible
     commit_jitter: float = 0.0  # plus up to so many, at random

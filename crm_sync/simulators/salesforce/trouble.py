@@ -3,9 +3,13 @@
 act: {expire: sessions | refresh_tokens | locators | results}
 act: {hide: {object: Contact, field: Title}}        the integration user may no longer see it
 act: {retire: {object: Account, field: Industry, value: Energy}}     a picklist value is removed
+act: {retype: {object: Contact, field: Title, type: picklist, values: [CEO]}}     another type of text; values are kept,
+                                                    and from now on only these are taken (of a picklist)
+act: {rename: {object: Contact, field: Title, to: Job__c}}     the API name is another one
 act: {remove: {object: Contact}}                    any record goes to the recycle bin
 act: {clock: 300}                                   the org's clock jumps by so many seconds
-``seconds`` beside it: as long as it lasts (not for expire and clock)
+``seconds`` beside it: as long as it lasts (not for expire and clock). What is done to a field that is
+retired, retyped or renamed already does nothing, and does not count.
 
 event          subject                 do
 row lock       object                  {}                          UNABLE_TO_LOCK_ROW
@@ -23,11 +27,13 @@ from typing import Any
 
 from crm_sync.simulators.salesforce import browser
 from crm_sync.simulators.salesforce.org import Org
-from crm_sync.simulators.salesforce.schema import Field, SObject
+from crm_sync.simulators.salesforce.schema import TEXT, Field, SObject
+
+CAN = "expire, clock, hide, retire, retype, rename, remove"
 
 
-def act(org: Org, what: Mapping[str, Any]) -> Callable[[], None]:
-    """Let it happen; what is returned takes it back. Raises ValueError for what cannot happen."""
+def act(org: Org, what: Mapping[str, Any]) -> Callable[[], None] | None:
+    """Let it happen; what is returned takes it back, None if nothing happened. Raises ValueError for what cannot happen."""
     for kind, about in what.items():
         if kind == "expire":
             expire(org, str(about))
@@ -37,10 +43,14 @@ def act(org: Org, what: Mapping[str, Any]) -> Callable[[], None]:
             return _hide(org, about)
         elif kind == "retire":
             return _retire(org, about)
+        elif kind == "retype":
+            return _retype(org, about)
+        elif kind == "rename":
+            return _rename(org, about)
         elif kind == "remove":
             return _remove(org, str(about["object"]))
         else:
-            raise ValueError(f"{kind!r} cannot happen; what can: expire, clock, hide, retire, remove")
+            raise ValueError(f"{kind!r} cannot happen; what can: {CAN}")
     return lambda: None
 
 
@@ -78,15 +88,58 @@ def _hide(org: Org, about: Mapping[str, str]) -> Callable[[], None]:
     return undo
 
 
-def _retire(org: Org, about: Mapping[str, str]) -> Callable[[], None]:
+def _retire(org: Org, about: Mapping[str, str]) -> Callable[[], None] | None:
     o, before = _field(org, about)
-    value = about["value"]
-    if value not in before.picklist:  # it is away already, and comes back then
-        return lambda: None
+    key, value = (o.name, before.name), about["value"]
+    if key in org.changed:
+        return None
+    org.changed[key] = before
     _put(org, o, replace(before, picklist=tuple(v for v in before.picklist if v != value)))
 
     def undo() -> None:
+        del org.changed[key]
         _put(org, o, before)
+
+    return undo
+
+
+def _retype(org: Org, about: Mapping[str, Any]) -> Callable[[], None] | None:
+    """Only between types of text: what Salesforce makes a number or a date loses its values, and does not get them back."""
+    o, before = _field(org, about)
+    kind, values = str(about["type"]), tuple(about.get("values", ()))
+    if kind not in TEXT or before.type not in TEXT:
+        raise ValueError(f"{before.name} cannot become {kind} without losing its values")
+    key = o.name, before.name
+    if key in org.changed:
+        return None
+    org.changed[key] = before
+    _put(org, o, replace(before, type=kind, picklist=values, restricted=bool(values)))
+
+    def undo() -> None:
+        del org.changed[key]
+        _put(org, o, before)
+
+    return undo
+
+
+def _rename(org: Org, about: Mapping[str, str]) -> Callable[[], None] | None:
+    o, before = _field(org, about)
+    key = o.name, before.name
+    if key in org.changed:
+        return None
+    org.changed[key] = before
+    renamed = replace(before, name=about["to"])
+    o.position[renamed.name] = o.position[before.name]
+    o.by_name[renamed.name.lower()] = renamed
+    del o.by_name[before.name.lower()]
+    _list(org, o, before.name, renamed)
+
+    def undo() -> None:
+        del org.changed[key]
+        o.by_name[before.name.lower()] = before
+        del o.by_name[renamed.name.lower()]
+        del o.position[renamed.name]
+        _list(org, o, renamed.name, before)
 
     return undo
 
@@ -105,14 +158,21 @@ def _remove(org: Org, name: str) -> Callable[[], None]:
 
 
 def _put(org: Org, o: SObject, f: Field) -> None:
-    o.fields = [f if each.name == f.name else each for each in o.fields]
     o.by_name[f.name.lower()] = f
+    _list(org, o, f.name, f)
+
+
+def _list(org: Org, o: SObject, name: str, f: Field) -> None:
+    """The field takes the place of that name among the object's."""
+    o.fields = [f if each.name == name else each for each in o.fields]
     org.describe_changed = org.clock.now()
 
 
 def _field(org: Org, about: Mapping[str, str]) -> tuple[SObject, Field]:
     o = org.store.schema.find(about["object"])
     f = o.find(about["field"]) if o is not None else None
+    if o is not None and f is None:  # it may be renamed just now
+        f = org.changed.get((o.name, about["field"]))
     if o is None or f is None:
         raise ValueError(f"There is no field {about}")
     return o, f

@@ -167,20 +167,40 @@ def test_what_an_administrator_takes_away_comes_back(api, plan):
         properties = {"name": "Mill", "industry": "OIL_ENERGY"}
         return api.post("/crm/v3/objects/companies", json={"properties": properties})
 
-    def strike(act):
+    def strike(act, hit=1):
         hits = plan({"match": {"path": "/owners"}, "effect": {"act": {**act, "seconds": 0.5}}})
         api.get("/crm/v3/owners")
-        assert hits() == [1]
+        assert hits() == [hit]
 
     strike({"hide": {"object": "contacts", "property": "jobtitle"}})
     assert title().json()["errors"][0]["code"] == "PROPERTY_DOESNT_EXIST"
     time.sleep(0.7)
     assert title().status_code == 201
-    for _ in range(2):  # once more while it is away
-        strike({"retire": {"object": "companies", "property": "industry", "value": "OIL_ENERGY"}})
+    for hit in (1, 0):  # once more while it is away
+        strike({"retire": {"object": "companies", "property": "industry", "value": "OIL_ENERGY"}}, hit)
     assert industry().json()["errors"][0]["code"] == "INVALID_OPTION"
     time.sleep(0.7)
     assert industry().status_code == 201
+
+
+def test_a_text_becomes_a_choice(api, plan):
+    def described():
+        found = api.get("/crm/v3/properties/contacts/jobtitle").json()
+        return found["type"], [option["value"] for option in found["options"]]
+
+    change = {"retype": {"object": "contacts", "property": "jobtitle", "values": ["Potter"]}, "seconds": 1.0}
+    number = create(api, jobtitle="Smith").json()["id"]
+    for hit in (1, 0):  # once more while it is a choice
+        hits = plan({"match": {"path": "/owners"}, "effect": {"act": change}})
+        api.get("/crm/v3/owners")
+        assert hits() == [hit]
+    assert described() == ("enumeration", ["Potter"])
+    assert api.get(f"{CONTACTS}/{number}?properties=jobtitle").json()["properties"]["jobtitle"] == "Smith"
+    assert create(api, jobtitle="Smith").json()["errors"][0]["code"] == "INVALID_OPTION"
+    assert create(api, jobtitle="Potter").status_code == 201
+    time.sleep(1.2)
+    assert described() == ("string", [])
+    assert create(api, jobtitle="Smith").status_code == 201
 
 
 def test_the_clock_jumps_and_every_answer_says_so():

@@ -248,6 +248,45 @@ def test_what_an_administrator_takes_away_comes_back(api, salesforce, plan):
     assert industry().status_code == 201
 
 
+def test_a_field_changes_its_type_and_its_name(api, plan):
+    def strike(hit, act):
+        hits = plan({"match": {"path": "/limits$"}, "effect": {"act": {**act, "seconds": 1.0}}})
+        api.get("/limits")
+        assert hits() == [hit]
+
+    def described():
+        return {f["name"]: f["type"] for f in api.get("/sobjects/Contact/describe").json()["fields"]}
+
+    def code(answer):
+        return answer.json()[0]["errorCode"]
+
+    number = create(api, Title="Smith").json()["id"]
+    title = f"SELECT Title FROM Contact WHERE Id = '{number}'"
+    change = {"retype": {"object": "Contact", "field": "Title", "type": "picklist", "values": ["Potter"]}}
+    rename = {"rename": {"object": "Contact", "field": "Title", "to": "Job__c"}}
+    strike(1, change)
+    assert described()["Title"] == "picklist"
+    assert ask(api, title)[0]["Title"] == "Smith"
+    assert code(create(api, Title="Smith")) == "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST"
+    assert create(api, Title="Potter").status_code == 201
+    strike(0, rename)  # it is changed already
+    assert described()["Title"] == "picklist"
+    time.sleep(1.2)
+    assert described()["Title"] == "string"
+    assert create(api, Title="Smith").status_code == 201
+
+    strike(1, rename)
+    strike(0, change)
+    assert (described().get("Title"), described()["Job__c"]) == (None, "string")
+    assert code(api.get("/query", params={"q": title})) == "INVALID_FIELD"
+    assert code(create(api, Title="Smith")) == "INVALID_FIELD"
+    assert ask(api, title.replace("Title", "Job__c"))[0]["Job__c"] == "Smith"
+    assert api.patch(f"/sobjects/Contact/{number}", json={"Job__c": "Miller"}).status_code == 204
+    time.sleep(1.2)
+    assert "Job__c" not in described()
+    assert ask(api, title)[0]["Title"] == "Miller"
+
+
 def test_a_record_goes_to_the_recycle_bin_and_comes_back(api, plan):
     def contacts():
         return api.get("/query", params={"q": "SELECT COUNT() FROM Contact"}).json()["totalSize"]
