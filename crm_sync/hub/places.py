@@ -110,10 +110,11 @@ class Places:
             self._sleep(LOOK_EVERY * random.uniform(0.5, 1.5))  # noqa: S311 - guards nothing
 
     def _kept(self, key: str) -> _Place | None:
-        """A place that is still ours. (If the session broke since, the next statement in it shows that.)"""
+        """A place that is still ours. No statement may follow before the call (turns are booked and days leased ahead), so
+        that the session is looked at: another process may have taken the place since it ended."""
         while self._free[key]:
             place = self._free[key].pop()
-            if place.opened == self._session.opened:
+            if self._session.still(place.opened):
                 return place
             self._mine[key].discard(place.number)
         return None

@@ -4,6 +4,7 @@ Every statement is its own transaction and none waits for the disk (`synchronous
 server the last fraction of a second may be forgotten, which these tables bear). Threads may share it.
 """
 
+import selectors
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -52,6 +53,23 @@ class Session:
                     f" ({type(error).__name__}), so none was made",
                     code="NO_BUDGET",
                 ) from error
+
+    def still(self, opened: int) -> bool:
+        """Whether the session is still the one that was opened as the so-manyth. A server that ends a session says so by
+        itself, so it is asked only if it has said something. One that vanished without a word is not noticed here."""
+        with self._lock:
+            if self._conn is None or self._conn.closed or opened != self.opened:
+                return False
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._conn.fileno(), selectors.EVENT_READ)
+                if not selector.select(0):
+                    return True
+            try:
+                self._conn.execute("select 1")
+            except psycopg.Error:
+                self._conn.close()  # the next statement opens another
+                return False
+            return True
 
     def close(self) -> None:
         """Can be used again afterwards."""

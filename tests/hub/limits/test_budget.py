@@ -8,6 +8,7 @@ import pytest
 
 from crm_sync.core.errors import CrmError, ErrorClass, HeldError
 from crm_sync.core.quota import Heard, Limits, Priority, Quotas, Rate
+from crm_sync.hub import places
 from crm_sync.hub.budget import PostgresLimiter
 
 QUOTAS = Quotas(
@@ -251,6 +252,36 @@ def test_a_place_of_a_session_that_broke_is_not_used_again(limiter, conn):
         thread.join(0.3)
         assert thread.is_alive(), "it waits for a place"
     thread.join()
+
+
+def test_a_kept_place_is_not_used_after_the_server_has_ended_the_session(limiter, conn, monkeypatch):
+    """No statement in between tells of it: the breaker's word is fresh, calls of the day and a turn are in stock."""
+    monkeypatch.setattr(places, "KEEP", 60.0)
+    one, two = (limiter(limits=Limits(jobs=1), priority=Priority.LIVE)[0] for _ in range(2))
+    with one.slot("jobs"):
+        one.acquire("read")
+    before = one._session.opened
+    ended = "select pg_terminate_backend(%s)", [one._session._conn.info.backend_pid]
+    assert conn.execute(*ended).fetchone() == (True,)
+    while locks(conn):  # ends within a moment
+        threading.Event().wait(0.02)
+    with two.slot("jobs"):
+        thread = threading.Thread(target=lambda: one.slot("jobs").__enter__(), daemon=True)
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive(), "it waits for a place"
+    two.close()
+    thread.join()
+    assert one._session.opened == before + 1, "and the run goes on in a new session"
+
+
+def test_a_kept_place_is_used_though_the_server_has_said_something(limiter, conn):
+    one = limiter()[0]
+    with one.slot("jobs"):
+        pass
+    one._session._conn.execute("listen news")
+    conn.execute("notify news")
+    assert one._session.still(one._session.opened)
 
 
 def test_a_process_that_dies_gives_its_place_back(limiter, conn, url):
