@@ -132,7 +132,7 @@ class _Batches(Generic[I]):
             yield held
         if self.waiting:
             error = RecordError(ErrorClass.TRANSIENT, "NOT_SENT", "calls before this one failed")
-            yield [_refused(self.way.of(item), error) for item in self.waiting]
+            yield [Result.refused(self.way.of(item), error) for item in self.waiting]
         if self._error is not None:
             raise self._error
 
@@ -217,7 +217,7 @@ class _Batches(Generic[I]):
                 self.waiting.extendleft(reversed(rest))
                 return known
             error = RecordError(ErrorClass.VALIDATION, "TOO_LARGE", "the record is too large for one call")
-            return [*known, *(_refused(self.way.of(item), error) for item in rest)]
+            return [*known, *(Result.refused(self.way.of(item), error) for item in rest)]
         if self._error is None or (
             isinstance(self._error, CrmError) and flight.error.gravity > self._error.gravity
         ):
@@ -251,7 +251,3 @@ class _Batches(Generic[I]):
         self._locked = []
         self.way.pace.flights = 1
         self._size = max(1, min(self._size, len(self.waiting)) // 2)
-
-
-def _refused(operation: Operation, error: RecordError) -> Result:
-    return Result(operation.key, ok=False, crm_id=operation.crm_id, error=error)

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import pyarrow as pa
 
@@ -100,6 +100,11 @@ class Result:
     error: RecordError | None = None
     returned: Mapping[str, str | None] | None = None
     modified_at: datetime | None = None
+
+    @classmethod
+    def refused(cls, operation: Operation, error: RecordError) -> Self:
+        """Nothing of the operation was done."""
+        return cls(operation.key, ok=False, crm_id=operation.crm_id, error=error)
 
 
 @dataclass(frozen=True, slots=True)

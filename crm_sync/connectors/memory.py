@@ -272,7 +272,7 @@ class MemoryCrm(Crm):
             self.faults.before_write(operation)
         rejection = self.faults.reject.get(operation.key)
         if rejection is not None:
-            return Result(operation.key, ok=False, crm_id=operation.crm_id, error=rejection)
+            return Result.refused(operation, rejection)
         result = self.account.apply(stream, operation)
         return result if self.knobs.returns_values else replace(result, returned=None, modified_at=None)
 

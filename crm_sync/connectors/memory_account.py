@@ -147,7 +147,7 @@ class MemoryAccount:
         values = self._rewritten(values)
         error = self._refusal(stream.object, operation, row, values)
         if error is not None:
-            return Result(operation.key, ok=False, crm_id=operation.crm_id, error=error)
+            return Result.refused(operation, error)
         before = row.values if row else {RECORD_TYPE: stream.record_type}
         now = self._put(
             stream.object,

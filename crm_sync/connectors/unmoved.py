@@ -84,12 +84,7 @@ def moved(
     if not names:
         return None
     text = f"changed in the CRM since it was last read: {', '.join(names)}"
-    return Result(
-        operation.key,
-        ok=False,
-        crm_id=operation.crm_id,
-        error=RecordError(ErrorClass.MOVED, CODE, text, names),
-    )
+    return Result.refused(operation, RecordError(ErrorClass.MOVED, CODE, text, names))
 
 
 def same(kind: FieldType, one: str | None, other: str | None) -> bool:

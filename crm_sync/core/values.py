@@ -88,8 +88,15 @@ def _plain(value: Decimal) -> str:
         or len(value.as_tuple().digits) > NUMBER_DIGITS
     ):
         raise Unfit(f"has more than {NUMBER_DIGITS:,} digits on one side of the point")
+    return decimal_text(value)
+
+
+def decimal_text(value: Decimal) -> str:
+    """A finite number without exponent, needless zeros and minus zero: 1.0E7 is 10000000."""
     fixed = format(value, "f")
-    return fixed.rstrip("0").rstrip(".") if "." in fixed else fixed
+    if "." in fixed:
+        fixed = fixed.rstrip("0").rstrip(".")
+    return "0" if fixed in {"-0", ""} else fixed
 
 
 def boolean(text: str) -> str:

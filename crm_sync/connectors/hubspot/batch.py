@@ -127,7 +127,7 @@ class Writer:
         if self._shape.stages:
             translated = self._shape.stages.to_hubspot(values)
             if isinstance(translated, RecordError):
-                return Result(operation.key, ok=False, crm_id=operation.crm_id, error=translated)
+                return Result.refused(operation, translated)
             values = translated
         properties = {
             name: to_hubspot(value, self._types.get(name, FieldType.STRING))
@@ -148,7 +148,7 @@ class Writer:
             if error.status not in _ABOUT_RECORDS or error.error_class is ErrorClass.AUTH:
                 raise
             if len(chunk) == 1:
-                yield [_failed(chunk[0].operation, error.record)]
+                yield [Result.refused(chunk[0].operation, error.record)]
                 return
             yield from self._in_halves(verb, chunk)
             return
@@ -164,9 +164,9 @@ class Writer:
             lost = RecordError(
                 ErrorClass.UNKNOWN_OUTCOME, "NO_RESULT", "HubSpot's answer leaves this record out"
             )
-            yield [_failed(one.operation, lost) for one in rest]
+            yield [Result.refused(one.operation, lost) for one in rest]
         elif len(rest) == 1:
-            yield [_failed(rest[0].operation, errors[0])]
+            yield [Result.refused(rest[0].operation, errors[0])]
         else:  # refused, but HubSpot does not say who for what: smaller batches will tell
             yield from self._in_halves(verb, rest)
 
@@ -204,7 +204,7 @@ class Writer:
             for name in _ids(entry):
                 found = index.get(f"trace:{name}") or index.get(f"id:{name}")
                 if found is not None and found.operation.key not in done:
-                    done[found.operation.key] = _failed(found.operation, record_error(entry))
+                    done[found.operation.key] = Result.refused(found.operation, record_error(entry))
         rest = [one for one in chunk if one.operation.key not in done]
         if verb == "archive" and not any(not _ids(entry) for entry in answer.get("errors") or ()):
             # An archive's answer names only those that were refused.
@@ -293,7 +293,3 @@ def _ids(entry: Mapping[str, Any]) -> list[str]:
         if value is not None:
             found += [str(one) for one in (value if isinstance(value, list) else [value])]
     return found
-
-
-def _failed(operation: Operation, error: RecordError) -> Result:
-    return Result(operation.key, ok=False, crm_id=operation.crm_id, error=error)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from crm_sync.connectors.columns import text_column
 from crm_sync.connectors.crm import CRM_ID, DELETED, MERGED_INTO, MODIFIED_AT, BatchPage
 from crm_sync.core.spec import FieldType
+from crm_sync.core.values import decimal_text
 
 Row = dict[str, str | None]
 
@@ -81,10 +82,7 @@ def plain(text: str) -> str:
     number = Decimal(text.strip())
     if not number.is_finite():
         raise InvalidOperation
-    fixed = format(number, "f")
-    if "." in fixed:
-        fixed = fixed.rstrip("0").rstrip(".")
-    return "0" if fixed in {"-0", ""} else fixed
+    return decimal_text(number)
 
 
 def choices(text: str) -> str:

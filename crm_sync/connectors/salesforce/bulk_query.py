@@ -11,7 +11,7 @@ Locators stay valid as long as the job does, seven days, so that an interrupted 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -128,12 +128,8 @@ def _finished(api: Api, query: Query, state: State | None, job: JobLog) -> tuple
     job.save(started)
     if started.get("done"):
         return started, 0
-    try:
+    with _lost():
         done = jobs.wait(api, f"jobs/query/{started['job_id']}", FAMILY, lambda _: None)
-    except CrmError as error:
-        if _is_gone(error):
-            raise _JobGoneError(str(error)) from error
-        raise
     if done["state"] != "JobComplete":
         job.clear()
         raise _failed(done)
@@ -150,8 +146,15 @@ def _results(api: Api, query: Query, started: State, records: int | None) -> Ite
     small = records is not None and records <= query.page_rows
     one_by_one = small or query.limit is not None or float(api.version) < PARALLEL_SINCE
     way = _chain if "locator" in started or (one_by_one and "listing" not in started) else _side_by_side
-    try:
+    with _lost():
         yield from way(api, query, started, base, tail)
+
+
+@contextmanager
+def _lost() -> Iterator[None]:
+    """Says by a _JobGoneError that the job or its results are not there any more."""
+    try:
+        yield
     except CrmError as error:
         if _is_gone(error):
             raise _JobGoneError(str(error)) from error

@@ -47,7 +47,7 @@ def _chunk(api: Api, target: Target, chunk: Sequence[Operation]) -> Iterator[lis
         if len(chunk) == 1:
             api.forget(target.sobject.name)
             refusal = RecordError(error.error_class, error.code or "UNKNOWN", str(error))
-            yield [Result(chunk[0].key, ok=False, crm_id=chunk[0].crm_id, error=refusal)]
+            yield [Result.refused(chunk[0], refusal)]
             return
         log.info("a call with %d records was refused (%s); looking for the one", len(chunk), error.code)
         middle = len(chunk) // 2
@@ -96,7 +96,7 @@ def refusal(operation: Operation, error: RecordError, *, alone: bool = False) ->
         error = replace(error, error_class=ErrorClass.VALIDATION if alone else ErrorClass.TRANSIENT)
     if operation.kind == "delete" and error.error_class is ErrorClass.GONE:
         return Result(operation.key, ok=True, crm_id=operation.crm_id)
-    return Result(operation.key, ok=False, crm_id=operation.crm_id, error=error)
+    return Result.refused(operation, error)
 
 
 def judged(operation: Operation, error: RecordError) -> RecordError:

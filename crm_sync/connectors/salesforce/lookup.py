@@ -4,13 +4,15 @@ Source: "sObject Collections: retrieve" (POST with ids and fields; null for what
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from crm_sync.connectors.crm import BatchPage
 from crm_sync.connectors.salesforce import query, soql, values
 from crm_sync.connectors.salesforce.api import Api
 from crm_sync.connectors.salesforce.soql import Selection
 from crm_sync.core.errors import CrmError, ErrorClass
+
+T = TypeVar("T")
 
 RETRIEVE = 2_000  # ids a call
 
@@ -19,14 +21,19 @@ def by_ids(api: Api, selection: Selection, crm_ids: Sequence[str], page_size: in
     """The records with these ids (15 or 18 characters), deleted ones included until they are purged. Text that is
     no id is left out: there is no such record."""
     wanted = list(dict.fromkeys(values.full_id(crm_id) for crm_id in crm_ids if values.is_id(crm_id)))
-    for start in range(0, len(wanted), RETRIEVE):
-        part = wanted[start : start + RETRIEVE]
+    for part in parts(wanted, RETRIEVE):
         rows = retrieve(api, selection, part)
         if rows:
             yield query.batch(selection, rows)
         seen = {row["Id"] for row in rows}
         gone = [crm_id for crm_id in part if crm_id not in seen]
         yield from among(api, selection, "Id", gone, page_size)
+
+
+def parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in their order, so many at a time."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def retrieve(api: Api, selection: Selection, ids: Sequence[str]) -> list[Mapping[str, Any]]:

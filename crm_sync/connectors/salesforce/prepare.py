@@ -58,7 +58,7 @@ def split(target: Target, operations: Iterable[Operation]) -> tuple[list[Operati
             continue
         error = _refusal(target, operation, texts)
         if error is not None:
-            refused.append(Result(operation.key, ok=False, crm_id=operation.crm_id, error=error))
+            refused.append(Result.refused(operation, error))
         else:
             ready.append(_complete(target, operation))
     return ready, refused

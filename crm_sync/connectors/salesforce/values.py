@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from crm_sync.core.values import decimal_text
+
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 _ID = re.compile(r"[A-Za-z0-9]{15}([A-Za-z0-9]{3})?")
 _INTEGERS = frozenset({"int", "long"})
@@ -40,21 +42,13 @@ def to_text(value: Any, vendor_type: str) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | Decimal):
-        return plain(Decimal(value))
+        return decimal_text(Decimal(value))
     text = str(value)
     if vendor_type == "datetime":
         return stamp(text)
     if vendor_type == "multipicklist":
         return ";".join(sorted(text.split(";")))
     return text
-
-
-def plain(number: Decimal) -> str:
-    """A decimal without exponent, trailing zeros and minus zero: 1.0E7 is 10000000."""
-    text = format(number, "f")
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text in {"-0", ""} else text
 
 
 def stamp(text: str) -> str:
@@ -88,4 +82,4 @@ def number(value: str, *, whole: bool = False) -> str:
         raise ValueError("not a number Salesforce can hold")
     if whole and found != found.to_integral_value():
         raise ValueError("not a whole number")
-    return plain(found)
+    return decimal_text(found)

@@ -6,7 +6,7 @@ Here: the choice of the way, and `Look`. What is sent is in collections.py and b
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 
 from crm_sync.connectors import unmoved
 from crm_sync.connectors.ahead import ahead
@@ -16,8 +16,6 @@ from crm_sync.connectors.salesforce.api import Api
 from crm_sync.connectors.salesforce.prepare import Target
 from crm_sync.connectors.salesforce.soql import Selection
 from crm_sync.core.spec import StreamSpec
-
-T = TypeVar("T")
 
 SIDE_BY_SIDE = 3  # looks
 
@@ -50,7 +48,7 @@ class Look:
         def some(part: Sequence[str]) -> Mapping[str, Any]:
             return unmoved.shown(query.batch(selection, lookup.retrieve(self._api, selection, part)))
 
-        tasks = (partial(some, part) for part in _parts(ids, lookup.RETRIEVE))
+        tasks = (partial(some, part) for part in lookup.parts(ids, lookup.RETRIEVE))
         yield from ahead(tasks, threads=SIDE_BY_SIDE, most=SIDE_BY_SIDE)
 
 
@@ -89,7 +87,7 @@ class Writer:
         """As many between two looks as one call can look at: they are soon sent."""
         arranged = prepare.by_parent(self._target, group)
         at_once = lookup.RETRIEVE if self._looks(group) else len(group) or 1
-        for part in _parts(arranged, at_once):
+        for part in lookup.parts(arranged, at_once):
             left, moved = self._sift(part)
             if left:
                 yield from collections.send(self._api, self._target, left, size)
@@ -112,11 +110,6 @@ class Writer:
     def _sift(self, part: Sequence[Operation]) -> tuple[Sequence[Operation], list[Result]]:
         """What may be sent, and the results of what has moved."""
         return (part, []) if self._look is None else self._look.sift(part)
-
-
-def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
 
 
 def _by_kind(operations: Sequence[Operation]) -> Iterator[list[Operation]]:

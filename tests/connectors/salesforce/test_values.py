@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crm_sync.connectors.salesforce import api, values
+from crm_sync.core.values import decimal_text
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_json_becomes_the_ports_text(json_text, kind, expected):
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=8, min_value=-(10**15), max_value=10**15))
 def test_numbers_keep_every_digit_both_ways(number):
-    text = values.plain(number)
+    text = decimal_text(number)
     assert "E" not in text
     assert Decimal(text) == number
     sent = orjson.dumps({"n": values.to_json(text, "double")})
