@@ -31,7 +31,7 @@ EVERYWHERE = {
     "act clock", "act hide", "act retire", "act retype", "act remove", "refuse", "hang_up", "mute", "status 403", "status 413", "late commit", "equal stamps", "validation rule", "rewrite", "shuffled results",
 }  # fmt: skip
 OF_VENDOR = {
-    "salesforce": {"row lock", "bulk job", "act rename"},
+    "salesforce": {"row lock", "bulk job", "duplicate rule", "act rename"},
     "hubspot": {"locked", "index lag", "status 477", "status 409"},
 }
 

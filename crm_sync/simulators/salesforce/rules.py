@@ -33,6 +33,15 @@ def by_plan(plan: Plan, table: Table) -> None:
         raise RecordError(
             "FIELD_CUSTOM_VALIDATION_EXCEPTION", refused.get("message", "Not like this"), fields
         )
+    found = plan.happens("duplicate rule", table.object.name)
+    if found is not None:
+        rule = {"name": found.get("rule", "Duplicates"), "allowSave": False}
+        raise RecordError(
+            "DUPLICATES_DETECTED",
+            "Use one of these records?",
+            (),
+            {"duplicateResut": _result(rule, table, [])},
+        )
 
 
 def unique(table: Table, row: Row | None, values: Mapping[str, Any], *, external_ids: bool) -> None:

@@ -14,6 +14,7 @@ retired, retyped or renamed already does nothing, and does not count.
 event          subject                 do
 row lock       object                  {}                          UNABLE_TO_LOCK_ROW
 validation rule  object                {message, field}            FIELD_CUSTOM_VALIDATION_EXCEPTION
+duplicate rule  object                 {rule}                      DUPLICATES_DETECTED, by a rule of that name
 rewrite        object                  {field, pattern, replace}   as by a trigger, after saving
 late commit                            {seconds}                   stamped so long before it becomes visible
 equal stamps                           {seconds}                   stamps are cut down to multiples of it

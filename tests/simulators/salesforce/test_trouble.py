@@ -199,6 +199,15 @@ def test_records_refused_or_rewritten(api, plan):
         ["Title"],
     )
     assert hits() == [2]
+    hits = plan({"event": "duplicate rule", "match": {"subject": "Contact"}, "limit": 1})
+    assert [create(api).status_code for _ in range(2)] == [400, 201]
+    assert hits() == [1]
+    plan({"event": "duplicate rule"})
+    [refused] = create(api).json()
+    assert (refused["errorCode"], refused["duplicateResut"]["matchResults"][0]["matchRecords"]) == (
+        "DUPLICATES_DETECTED",
+        [],
+    )
     hits = plan({"event": "rewrite", "do": {"field": "Title", "pattern": "^ceo$", "replace": "CEO"}})
     record_id = create(api, Title="ceo").json()["id"]
     assert api.get(f"/sobjects/Contact/{record_id}").json()["Title"] == "CEO"
