@@ -79,10 +79,10 @@ class Turns:
     def hear(self, one: Heard, age: float) -> None:
         """What an answer told whose request left `age` seconds ago."""
         if one.budget in self._quotas.rates:
-            seconds = self._quotas.rates[one.budget].seconds
+            rate = self._quotas.rates[one.budget]
             self._session.ask(
-                "select sync.hear_calls(%s, %s, %s, %s, %s, %s)",
-                [self._connection, one.budget, one.allowed, one.left, seconds, age],
+                "select sync.hear_calls(%s, %s, %s, %s, %s, %s, %s)",
+                [self._connection, one.budget, one.allowed, one.left, rate.seconds, age, rate.even],
             )
 
     def forget(self, *names: str) -> None:
