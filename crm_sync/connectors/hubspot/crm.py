@@ -15,7 +15,7 @@ Here: which part does what, and the options of a connection. Options (all but `a
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from crm_sync.connectors.batches import Pace
@@ -268,9 +268,10 @@ class HubSpotCrm(Crm):
         raise CrmError(ErrorClass.PERMANENT, text)
 
     def parse_webhook(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> list[Hint]:
-        """`url` as HubSpot called it: behind a proxy, the target URL that is set in HubSpot's app."""
-        local = datetime.fromtimestamp(self._transport.settings.clock(), UTC)
-        webhooks.verify(self._webhook_secret, method, url, headers, body, now=local)
+        """`url` as HubSpot called it: behind a proxy, the target URL that is set in HubSpot's app. How old it is, is
+        told by HubSpot's clock as far as it was heard, for ours may be minutes off."""
+        now = self._transport.now()
+        webhooks.verify(self._webhook_secret, method, url, headers, body, now=now)
         return webhooks.hints(body, portal_id=self._portal_id)
 
     def matches(self, conditions: Sequence[Condition]) -> None:

@@ -83,3 +83,19 @@ def test_deliveries_are_believed_and_lead_to_the_records(joined, calm, receiver)
         with pytest.raises(CrmError) as caught:
             crm.parse_webhook(*forged)
         assert caught.value.error_class is ErrorClass.AUTH
+
+
+def test_a_delivery_is_fresh_by_the_clock_of_hubspot(joined, calm, receiver):
+    address, taken = receiver
+    subscribe(calm, f"{address}/hook", "company.creation")
+    crm = joined(webhook_secret=calm.info["webhook_secret"])
+    for skew in (-360.0, 360.0):  # seconds; five minutes is as old as a delivery may be
+        taken.clear()
+        calm.control("settings", {"clock_skew": skew})
+        crm_id = calm.control("edit", {"object": "companies", "properties": {"name": "Early"}})["id"]
+        crm.check()  # now it knows HubSpot's clock
+        deadline = time.monotonic() + 10
+        while not taken and time.monotonic() < deadline:
+            time.sleep(0.05)
+        url, headers, body = taken[0]
+        assert [hint.crm_id for hint in crm.parse_webhook("POST", url, headers, body)] == [crm_id]
