@@ -12,7 +12,7 @@ epoch) where the vendor says; and whatever else the vendor's `accept` function k
 
 import threading
 from collections.abc import Callable, Generator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -31,6 +31,7 @@ _RENEWALS = 3
 and what is new may be refused again while others renew. An account that must be connected anew says so when it is
 asked for a token."""
 _ASSERTION_LIFE = 180.0  # seconds that a signed assertion is valid
+_WRONG_CLOCK = 60.0  # seconds by which two clocks must differ to be the reason why an assertion is refused
 
 # RFC 6749 5.2, and what Salesforce and HubSpot add. True: the person has to connect again; False: a setting is wrong.
 _RECONNECT = {
@@ -82,7 +83,26 @@ class TokenEndpoint:
 
     def ask(self, form: Mapping[str, str]) -> dict[str, Any]:
         """Send a token request (RFC 6749: form in, JSON out)."""
-        transport = Transport(self.connection, self.url, self.settings, classify=self._refusal)
+        with closing(self._transport()) as transport:
+            return self._asked(transport, form)
+
+    def ask_at(self, form: Callable[[float], Mapping[str, str]]) -> dict[str, Any]:
+        """The same with a form that is made for a moment, in seconds since the epoch: for now by our clock and, if that
+        is refused by a vendor whose clock says something else, once more for now by the vendor's."""
+        with closing(self._transport()) as transport:
+            try:
+                return self._asked(transport, form(self.settings.clock()))
+            except CrmError as error:
+                theirs = transport.now().timestamp()
+                wrong_clock = abs(theirs - self.settings.clock()) > _WRONG_CLOCK
+                if error.error_class is not ErrorClass.AUTH or not wrong_clock:
+                    raise
+                return self._asked(transport, form(theirs))
+
+    def _transport(self) -> Transport:
+        return Transport(self.connection, self.url, self.settings, classify=self._refusal)
+
+    def _asked(self, transport: Transport, form: Mapping[str, str]) -> dict[str, Any]:
         try:
             # A token request whose answer got lost can only be tried again: there is nothing to look up.
             answer = transport.request("POST", self.url, family="oauth", idempotent=True, data=form)
@@ -91,8 +111,6 @@ class TokenEndpoint:
             raise CrmError(
                 ErrorClass.AUTH, f"{self.connection}: {self.url} did not answer with JSON"
             ) from error
-        finally:
-            transport.close()
         if not isinstance(received, dict) or not isinstance(received.get("access_token"), str):
             raise CrmError(ErrorClass.AUTH, f"{self.connection}: {self.url} answered without an access_token")
         token: dict[str, Any] = {"access_token": received["access_token"], **self.accept(received)}
@@ -177,11 +195,14 @@ class JwtBearerGrant:
     private_key: str
 
     def renew(self, current: Token | None) -> Token:  # noqa: ARG002 - every assertion stands for itself
+        return self.endpoint.ask_at(self._form)
+
+    def _form(self, now: float) -> dict[str, str]:
         claims = {
             "iss": self.endpoint.client_id,
             "sub": self.username,
             "aud": self.audience,
-            "exp": int(self.endpoint.settings.clock() + _ASSERTION_LIFE),
+            "exp": int(now + _ASSERTION_LIFE),
         }
         try:
             assertion = jwt.encode(claims, self.private_key, algorithm="RS256")
@@ -190,7 +211,7 @@ class JwtBearerGrant:
                 ErrorClass.AUTH, f"{self.endpoint.connection}: the private key is not an RSA key in PEM form"
             ) from error
         grant_type = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-        return self.endpoint.ask({"grant_type": grant_type, "assertion": assertion})
+        return {"grant_type": grant_type, "assertion": assertion}
 
 
 @dataclass(frozen=True, slots=True)

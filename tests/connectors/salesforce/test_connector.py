@@ -602,6 +602,14 @@ class TestSessions:
             assert (health.ok, health.problems) == (True, ())
             assert health.user == info["username"]
 
+    @pytest.mark.parametrize("skew", [-300.0, 300.0])
+    def test_an_assertion_is_good_though_the_clocks_differ(self, connect, simulator, skew):
+        simulator.control("settings", {"clock_skew": skew})
+        auth = {name: simulator.info[name] for name in ("client_id", "username", "private_key_file")}
+        health = connect(grant="jwt_bearer", **auth).check()
+        simulator.control("settings", {"clock_skew": 0.0})
+        assert (health.ok, health.problems) == (True, ())
+
     def test_wrong_secrets_are_told_with_advice(self, connect, simulator):
         health = connect(**self.login(simulator, client_secret="wrong")).check()
         assert not health.ok

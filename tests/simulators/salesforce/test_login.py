@@ -114,6 +114,7 @@ def assertion(salesforce, **changed):
         ({"sub": "nobody@example.com"}, "invalid_grant", "user hasn't approved this consumer"),
         ({"iss": "x"}, "invalid_client_id", "client identifier invalid"),
         ({"exp": 1}, "invalid_grant", "expired authorization code"),
+        ({"exp": int(time.time()) + 3600}, "invalid_grant", "expired authorization code"),
     ],
 )
 def test_jwt_bearer(http, salesforce, changed, error, description):
