@@ -280,9 +280,11 @@ class Story:
         self.g.lag[rng.choice(NAMES)] = rng.choice((0, 0, 3, LONGEST_LAG))
 
     def stall(self, rng: random.Random) -> None:
-        """The CRM's index shows nothing new for a while; people work on."""
+        """The CRM's index shows nothing new for a while; people work on. (A stall within a stall ends no sooner: nothing
+        new is shown while something older is not.)"""
         name = rng.choice(NAMES)
-        self.g.stalled_until[name] = self.g.time + timedelta(seconds=rng.choice((30, 600)))
+        until = self.g.time + timedelta(seconds=rng.choice((30, 600)))
+        self.g.stalled_until[name] = max(self.g.stalled_until[name], until)
         if ids := [row.id for row in self.g.accounts[name].rows("Contact")]:
             self._edit_in_crm(rng, name, rng.choice(ids))
         self.g.wait(rng.choice((1, 130)))
