@@ -68,6 +68,8 @@ class Day:
             self._session.ask(_GIVE_BACK, [unused, unused, self._connection, DAILY])
 
     def hear(self, one: Heard) -> None:
+        if one.left - 8 * LEASE < self._keep * one.allowed:
+            self.give_back()  # a lease of better times would go beyond what is left to others
         self._session.ask(_HEAR, [one.allowed, one.left, self._connection, DAILY])
 
     def is_over(self) -> None:

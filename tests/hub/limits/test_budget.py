@@ -183,6 +183,21 @@ def test_our_own_calls_of_a_day_are_counted_and_what_is_not_used_is_given_back(l
     two.acquire("search")
 
 
+def test_a_lease_of_better_times_is_given_back_when_the_end_is_near(limiter, conn):
+    """Of four processes a slow one made the calls of its lease when the others had long stopped."""
+    day(conn, 1000, 400)
+    one, other = (limiter(priority=Priority.LIVE)[0] for _ in range(2))
+    one.acquire("search")
+    assert conn.execute("select used, left_over from sync.budget where name = 'daily'").fetchone() == (
+        12,
+        388,
+    )
+    one.heard([Heard("daily", 1000, 201)], 0.0)
+    assert conn.execute("select used, left_over from sync.budget where name = 'daily'").fetchone() == (1, 201)
+    other.acquire("search")
+    assert held(one, "search").code == "DAILY_SHARE"
+
+
 def test_an_old_word_about_the_day_is_tried_out_by_one_call(limiter, conn):
     day(conn, 1000, 0)
     conn.execute("update sync.budget set heard_at = heard_at - interval '16 minutes'")
