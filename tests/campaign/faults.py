@@ -20,6 +20,7 @@ from tests.campaign.people import People
 from tests.campaign.proof import WATCH, Findings, Proof
 
 PLANS = Path(__file__).parents[2] / "benchmarks" / "faults"
+FIRST = 6  # tries of a first sync
 TAKEN_AWAY = 5.5  # seconds after which the plans give back what an administrator took away
 PASSES = 60.0  # seconds that pass for the CRMs in a round, beside the real ones
 JUMPS = 300.0  # seconds that a CRM's clock jumps ahead in all, by the plans
@@ -108,7 +109,7 @@ class Campaign:
             conn.execute(WATCH)
         for kind in KINDS:
             self.world.simulators[kind].control("faults", self.plans[kind])
-        self._sync()
+        self._first()
         for number in range(1, self.most + 1):
             with self.world.conn() as conn:
                 self.people.work(conn, number)
@@ -138,6 +139,15 @@ class Campaign:
         assert reconcile.get("error") is None, reconcile
         self.outcome.reconciled = sum(reconcile["writes"])
         self.world.until_quiet()
+
+    def _first(self) -> None:
+        """Syncs until there is somebody to work with: faults may end all steps of one."""
+        for _ in range(FIRST):
+            self._sync()
+            with self.world.conn() as conn:
+                if len(self.people.cast.hub_ids(conn, "contact")) >= len(KINDS) * 5:
+                    return
+        raise AssertionError(f"nobody came in: {dict(self.outcome.failures)}")
 
     def _sync(self, *, full: bool = False) -> None:
         """Two runs at once, in processes of their own: they wait for each other's streams, and share the logins."""
