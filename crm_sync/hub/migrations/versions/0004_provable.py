@@ -5,8 +5,61 @@ from alembic import op
 revision = "0004"
 down_revision = "0003"
 
-GUARD = ("", "")
-RULES = ("", "")
+GUARD = (
+    """
+create table sync.hold (
+    id bigint generated always as identity primary key,
+    connection text not null, entity text not null,
+    cause text not null check (cause in ('limits', 'empty', 'account', 'database')),
+    side text not null check (side in ('hub', 'crm', 'both')),
+    status text not null default 'open' check (status in ('open', 'confirmed', 'done', 'withdrawn')),
+    sentence text not null, would jsonb not null, sample jsonb not null default '[]',
+    run_id text, opened_at timestamptz not null default clock_timestamp(), seen_at timestamptz not null default clock_timestamp(),
+    decided_by text, decided_at timestamptz, ended_at timestamptz);
+create unique index hold_open on sync.hold (connection, entity, cause, side) where status = 'open';
+create index hold_waiting on sync.hold (connection) where status in ('open', 'confirmed');
+comment on table sync.hold is 'Runs that the guard stopped before their first write, and what they would have done. Entity * is the whole connection, connection * everything.';
+comment on column sync.hold.side is 'Where it would have been written.';
+
+create table sync.hold_record (
+    hold bigint not null references sync.hold on delete cascade,
+    kind text not null, field text not null, hub_id uuid, crm_id text);
+create index hold_record_hub on sync.hold_record (hold, kind, field, hub_id) where hub_id is not null;
+create index hold_record_crm on sync.hold_record (hold, kind, field, crm_id) where hub_id is null;
+comment on table sync.hold_record is 'The very records that a hold is about: what one confirmation lets through.';
+
+create table sync.identity (
+    connection text primary key, identity text not null, since timestamptz not null default clock_timestamp());
+comment on table sync.identity is 'Which account a connection reached when it was first synced, or last confirmed; connection * is the database itself.';
+""",
+    """
+drop table sync.identity;
+drop table sync.hold_record;
+drop table sync.hold;
+""",
+)
+RULES = (
+    """
+create table review.rule (
+    id int generated always as identity primary key,
+    connection text not null, entity text not null, field text not null,
+    decision text not null check (decision in ('use_hub', 'use_crm', 'most_recent_wins', 'prefer_crm_unless_blank')),
+    only_when text not null default 'any' check (only_when in ('any', 'hub_blank', 'crm_blank')),
+    made_by text not null, made_at timestamptz not null default clock_timestamp(), from_conflict bigint,
+    ended_by text, ended_at timestamptz);
+create unique index rule_active on review.rule (connection, entity, field, only_when) where ended_at is null;
+comment on table review.rule is 'Standing decisions: how disputes about a field of a connection end until the rule is ended.';
+alter table review.conflict add evidence text, add values_at timestamptz;
+update review.conflict set values_at = opened_at;
+alter table review.conflict alter values_at set default clock_timestamp(), alter values_at set not null;
+comment on column review.conflict.evidence is 'What the times tell: of our field or only of our record, of the CRM''s record.';
+comment on column review.conflict.values_at is 'Since when the row has had these two values.';
+""",
+    """
+alter table review.conflict drop evidence, drop values_at;
+drop table review.rule;
+""",
+)
 SCHEMA = ("", "")
 INTENTS = ("", "")
 MATCHES = ("", "")
