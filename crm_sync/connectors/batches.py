@@ -11,6 +11,7 @@ alone. Sending starts with one call and goes side by side when that one worked.
 """
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -66,7 +67,7 @@ class Way(Generic[I]):
 @dataclass(slots=True)
 class _Flight(Generic[I]):
     """A batch on its way, and what became of it. names: what nobody else may write meanwhile. begun: when it was
-    handed to the threads. failures: how many calls had failed by then."""
+    handed to the threads. failures: how many failed calls the caller had heard of by then."""
 
     batch: list[I]
     names: set[str]
@@ -102,7 +103,9 @@ class _Batches(Generic[I]):
         self._tries: dict[str, int] = {}
         self._size = way.limit
         self._lost = 0
-        self._failures = 0
+        self._failed = 0  # calls, counted by the threads
+        self._heard = 0  # of them, by the caller
+        self._counting = threading.Lock()
         self._error: BaseException | None = None
         self._stopped = False
 
@@ -156,20 +159,24 @@ class _Batches(Generic[I]):
             if not batch:
                 return  # all that is left has to wait for what is in flight
             self._busy |= names
-            flight = _Flight(batch, names, time.monotonic(), self._failures)
+            flight = _Flight(batch, names, time.monotonic(), self._heard)
             self._flying[self.pool.submit(self._fly, flight)] = flight
 
     def _fly(self, flight: _Flight[I]) -> _Flight[I]:
-        """In a thread: one call, unless another has failed since it was made up: then the caller decides how to go on."""
-        if time.monotonic() - flight.begun > _STALE or flight.failures != self._failures:
+        """In a thread: one call, unless one has failed that the caller did not know of when he made this one up: how to
+        go on is his to decide."""
+        if time.monotonic() - flight.begun > _STALE or flight.failures != self._failed:
             flight.stale = True
             return flight
         try:
             for known in self.way.send(flight.batch):
                 flight.results += known
-        except CrmError as error:
+        except BaseException as error:
+            with self._counting:
+                self._failed += 1
+            if not isinstance(error, CrmError):
+                raise
             flight.error = error
-            self._failures += 1
         return flight
 
     def _cut(self) -> tuple[list[I], set[str]]:
@@ -208,6 +215,7 @@ class _Batches(Generic[I]):
             self._size = min(self.way.limit, self._size + max(1, self._size // 2))
             self.way.pace.flights = min(self.way.width + _AHEAD, self.way.pace.flights * 2)
             return known
+        self._heard += 1
         self.way.pace.flights = 1
         answered = {result.key for result in flight.results}
         rest = [item for item in flight.batch if self.way.of(item).key not in answered]

@@ -95,7 +95,7 @@ def test_after_a_failure_no_call_leaves_before_the_caller_has_been_back() -> Non
             failing.set()
             raise CrmError(ErrorClass.TRANSIENT, "no")
         failing.wait()
-        time.sleep(0.2)  # by then it has failed
+        time.sleep(1)  # by then it has failed
         return set()
 
     vendor = Vendor(refuse)
@@ -105,18 +105,38 @@ def test_after_a_failure_no_call_leaves_before_the_caller_has_been_back() -> Non
     assert len(known) == 290, "each of the others is told, as written or as not sent"
 
 
+def test_what_is_made_up_after_a_failure_waits_for_the_caller_too() -> None:
+    """The first call fails while the caller still hands batches to the threads, as a busy machine lets it happen."""
+    failing = threading.Event()
+
+    def refuse(chunk: Sequence[Operation]) -> set[str]:
+        failing.set()
+        raise CrmError(ErrorClass.AUTH, "no")
+
+    def slowly(operation: Operation) -> None:
+        if operation.key == "k10":  # the second batch
+            failing.wait()
+            time.sleep(0.2)  # by then it has failed
+
+    vendor = Vendor(refuse)
+    way = replace(vendor.way(), pace=Pace(30), parent=slowly)
+    known, error = until_trouble(in_batches(way, operations(300)))
+    assert error.error_class is ErrorClass.AUTH
+    assert len(vendor.sizes) == 1
+    assert len(known) == 290
+
+
 @pytest.mark.parametrize("later", [ErrorClass.AUTH, ErrorClass.PERMISSION])
 @pytest.mark.parametrize("swapped", [False, True])
 def test_of_several_errors_the_gravest_is_told(later: ErrorClass, swapped: bool) -> None:
     """Used-up limits end a step without a failure; what a person has to mend must not go under in them."""
     used_up, grave = HeldError(ErrorClass.RATE_LIMIT, "used up"), CrmError(later, "a person has to mend it")
-    raised = threading.Event()
+    both = threading.Barrier(2)  # a call that has not left when another fails does not leave
 
     def refuse(chunk: Sequence[Operation]) -> set[str]:
+        both.wait(30)
         if chunk[0].key == "k0":
-            raised.set()
             raise grave if swapped else used_up
-        raised.wait()
         time.sleep(0.05)
         raise used_up if swapped else grave
 
