@@ -11,8 +11,10 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from crm_sync.core import rivals, rules
 from crm_sync.core.normalise import Invalid, to_crm, to_hub
-from crm_sync.core.spec import Direction, FieldSpec, FieldType, Policy, StreamSpec
+from crm_sync.core.rules import Rule
+from crm_sync.core.spec import Direction, FieldSpec, FieldType, Policy, Rival, StreamSpec
 
 OVERWRITES = 3
 """So often in a row is a change in the CRM of an outbound field overwritten; then a person decides."""
@@ -28,8 +30,7 @@ class Difference:
     Values are canonical text, each in its own side's terms. crm_at: the CRM record's modification time, the
     latest time at which the field can have changed there. hub_at / hub_by: when our field (or, if not
     hub_at_is_of_field, our record) was last changed, and by whom: "hub" or the connection whose value was taken.
-    crm_as_hub / hub_as_crm: references translated through the links; unused for other types. decision: what a
-    person decided about exactly these two values. overwrites: how often the CRM's changes of an outbound field were
+    crm_as_hub / hub_as_crm: references translated through the links; unXX about exactly these two values. overwrites: how often the CRM's changes of an outbound field were
     overwritten in a row, without a change in the hub; made_by_crm: one of these writes sent the same value over the
     CRM's present one, and reading it back showed that one again.
     """
@@ -53,8 +54,28 @@ class Difference:
     hub_at_is_of_field: bool = False
     decision: str | None = None
     decided_by: str | None = None
+    conflict: int | None = None
     overwrites: int = 0
     made_by_crm: bool = False
+    rules: tuple[Rule, ...] = ()
+    hub_rules: tuple[Rule, ...] = ()
+
+    @property
+    def evidence(self) -> str:
+        """How much the times tell: whether ours is the field's own or only its record's; a CRM has only the latter."""
+        ours = (
+            "unknown" if self.hub_at is None else "field time" if self.hub_at_is_of_field else "record time"
+        )
+        return f"hub {ours}, CRM {'unknown' if self.crm_at is None else 'record time'}"
+
+    @property
+    def decided(self) -> str:
+        """A decision as the journal has it."""
+        return self.named(f"decided by {self.decided_by}")
+
+    def named(self, reason: str) -> str:
+        """A reason with the number of the conflict, if there is one about these two values."""
+        return reason if self.conflict is None else f"{reason} (conflict {self.conflict})"
 
 
 class Kind(StrEnum):
@@ -81,6 +102,7 @@ class Verdict:
     invalid: Invalid | None = None
     side: str = ""
     by_policy: bool = False  # both sides had changed, and a policy settled it
+    rule: Rule | None = None  # or a rule that a person made
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +132,12 @@ def decide(  # noqa: PLR0911 - the truth table, one line a row
     if force and spec.direction is not Direction.OUTBOUND:
         return _take(d, meaning, "force: the CRM's value overwrites")
     if d.decision == "use_crm" and spec.direction is not Direction.OUTBOUND:
-        return _take(d, meaning, f"decided by {d.decided_by}")
+        return _take(d, meaning, d.decided)
     if d.decision == "use_hub":
-        return _push(d, meaning, f"decided by {d.decided_by}")
+        return _push(d, meaning, d.decided)
     if spec.direction is Direction.INBOUND:
+        if d.hub_by in spec.masters:
+            return Verdict(d, Kind.CONVERGED, f"inbound field: {d.hub_by} is the authority before this CRM")
         return _take(d, meaning, "inbound field: the CRM is the authority")
     if spec.direction is Direction.OUTBOUND:
         return _outbound(d, meaning)
@@ -132,7 +156,7 @@ def _outbound(d: Difference, meaning: Meaning) -> Verdict:
     """The hub is the authority; but against a rule of the CRM's that rewrites what is sent nothing is sent for ever
     (docs/decisions/0013-rewritten-outbound-fields.md)."""
     if d.decision == "use_crm":
-        return Verdict(d, Kind.CONVERGED, f"decided by {d.decided_by}: the CRM keeps its value")
+        return Verdict(d, Kind.CONVERGED, f"{d.decided}: the CRM keeps its value")
     if d.hub_changed or not d.agreed:
         return _push(d, meaning, "outbound field: the hub is the authority")
     if d.made_by_crm:
@@ -150,26 +174,66 @@ def _outbound(d: Difference, meaning: Meaning) -> Verdict:
 
 
 def _dispute(d: Difference, spec: FieldSpec, meaning: Meaning) -> Verdict:
-    """Both sides changed, differently: the field's policy ends it, or a person."""
-    newer = _newer(d)
-    suggestion = {"crm": "use_crm", "hub": "use_hub"}.get(newer or "", "use_hub")
-    if spec.policy is Policy.HUB_WINS:
-        return replace(_push(d, meaning, "hub_wins"), by_policy=True)
-    if spec.policy is Policy.CRM_WINS:
-        return replace(_take(d, meaning, "crm_wins"), by_policy=True)
-    if spec.policy is Policy.PREFER_CRM_UNLESS_BLANK:
-        chosen = _push if d.crm_now is None else _take
-        return replace(chosen(d, meaning, "prefer_crm_unless_blank"), by_policy=True)
-    if spec.policy is Policy.MOST_RECENT_WINS and newer is not None:
-        evidence = "field time" if d.hub_at_is_of_field else "record time"
-        chosen = _take if newer == "crm" else _push
-        return replace(
-            chosen(d, meaning, f"most_recent_wins (hub {evidence}, CRM record time): {newer} is newer"),
-            by_policy=True,
+    """Both sides changed, differently: a rule that a person made, or the field's policy ends it, or a person."""
+    # Who skipped a conflict wants both values left as they are, whatever holds for others of its kind.
+    rule = None if d.decision == "skip" else rules.of(d.rules, d.hub_now, d.crm_now)
+    rival = spec.rivals.get(d.hub_by or "")
+    if rival is not None:
+        return _between(d, spec, meaning, rule, rival)
+    policy = spec.policy if rule is None else rule.policy
+    said = str(policy) if rule is None else rule.said
+    match policy:
+        case Policy.HUB_WINS:
+            side: str | None = "hub"
+        case Policy.CRM_WINS:
+            side = "crm"
+        case Policy.PREFER_CRM_UNLESS_BLANK:
+            side = "hub" if d.crm_now is None else "crm"
+        case Policy.MOST_RECENT_WINS:
+            side = _newer(d)
+            if side is not None:
+                said = f"{said} ({d.evidence}): {side} is newer"
+        case Policy.MANUAL:
+            side = None
+    return _settled(d, meaning, side, said, rule) if side is not None else _open(d, meaning, policy, said)
+
+
+def _between(d: Difference, spec: FieldSpec, meaning: Meaning, rule: Rule | None, rival: Rival) -> Verdict:
+    """What the hub has is another CRM's value: the same one of the two counts, whichever was read first."""
+    theirs = rules.of(d.hub_rules, d.crm_now, d.hub_now)
+    mine = rivals.claim(spec.direction, spec.policy, rule, d.crm_now, d.crm_at, spec.place)
+    other = rivals.claim(rival.direction, rival.policy, theirs, d.hub_now, d.hub_at, rival.place)
+    won = rivals.stronger(mine, other)
+    if won is None:
+        by_hand = mine.weight is None or other.weight is None
+        return _open(
+            d,
+            meaning,
+            Policy.MANUAL if by_hand else Policy.MOST_RECENT_WINS,
+            "manual" if by_hand else mine.said,
         )
-    reason = "manual" if spec.policy is Policy.MANUAL else "most_recent_wins: the times are equal or unknown"
+    side = "crm" if won[0] else "hub"
+    against = f" against {other.said} of {d.hub_by}"
+    if won[1] == "weight":
+        said = mine.said + against
+    elif won[1] == "place":
+        said = f"{mine.said}{against}: the file of {'this connection' if won[0] else d.hub_by} comes first"
+    else:
+        same = "" if mine.said == other.said else against
+        said = f"{mine.said}{same} ({d.evidence}): {side} is newer"
+    return _settled(d, meaning, side, said, rule or theirs)
+
+
+def _settled(d: Difference, meaning: Meaning, side: str, reason: str, rule: Rule | None) -> Verdict:
+    chosen = _take if side == "crm" else _push
+    verdict = chosen(d, meaning, reason if rule is None else d.named(reason))
+    return replace(verdict, by_policy=True, rule=rule)
+
+
+def _open(d: Difference, meaning: Meaning, policy: Policy, said: str) -> Verdict:
+    reason = said if policy is Policy.MANUAL else f"{said}: the times are equal or unknown"
     value = meaning.crm_as_hub if isinstance(meaning.crm_as_hub, str) else None
-    return Verdict(d, Kind.DISPUTE, reason, value, suggestion)
+    return Verdict(d, Kind.DISPUTE, reason, value, {"crm": "use_crm"}.get(_newer(d) or "", "use_hub"))
 
 
 def _newer(d: Difference) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from crm_sync.core.guard import Guard
 from crm_sync.core.quota import Limits
 
 
@@ -93,6 +94,15 @@ class VendorField:
 
 
 @dataclass(frozen=True, slots=True)
+class Rival:
+    """What another connection's mapping says of the same hub column. place: position of its file among all."""
+
+    place: int
+    direction: Direction
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
 class FieldSpec:
     """One mapped field of a stream.
 
@@ -100,6 +110,8 @@ class FieldSpec:
     a value missing from a map is invalid). entity: the referenced entity, for type reference.
     computed: a template over *our* columns, `"{first_name} {last_name}"`; such a field has no hub column, is
     outbound, and its value is pushed to `vendor`. scale: digits after the point that the vendor keeps (number).
+    place: position of the connection's file among all. rivals: the other connections that map the same column and
+    take values from their CRM, by name.
     """
 
     name: str
@@ -113,10 +125,21 @@ class FieldSpec:
     region: str = "US"
     scale: int | None = None
     required: bool = False
+    place: int = 0
+    rivals: Mapping[str, Rival] = field(default_factory=dict)
 
     @property
     def type(self) -> FieldType:
         return self.vendor.type
+
+    @property
+    def masters(self) -> frozenset[str]:
+        """Connections whose inbound values an inbound field of this one does not replace: their files come first."""
+        return frozenset(
+            name
+            for name, rival in self.rivals.items()
+            if rival.direction is Direction.INBOUND and rival.place < self.place
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +149,8 @@ class StreamSpec:
     object: the vendor's object. match: rules in order; each is a tuple of our fields that together identify a
     record. external_id: the vendor field that holds the hub id (None: the vendor has none). constants: vendor
     fields that get a fixed value on create. record_type: developer name of the record type, filters reads and is
-    set on create. order: position in the topological order of entities (referenced entities first).
+    set on create. order: position in the topological order of entities (referenced entities first). guard: how much
+    one run may blank, delete or change.
     """
 
     connection: str
@@ -141,6 +165,7 @@ class StreamSpec:
     constants: Mapping[str, str] = field(default_factory=dict)
     record_type: str | None = None
     order: int = 0
+    guard: Guard = field(default_factory=Guard)
 
     @property
     def name(self) -> str:

@@ -1,10 +1,11 @@
 """The differences: one view per stream that lists each field whose now differs from its then.
 
 The view is SQL a person can read and query. `read` fetches the differences of given records together with what
-is needed to decide them: who changed our side and when, and a person's decision if there is one.
+is needed to decide them: who changed our side and when, a person's decision if there is one, and the rules that persons made.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from psycopg import Connection, sql
@@ -12,7 +13,7 @@ from psycopg.rows import args_row
 
 from crm_sync.core.decide import OVERWRITTEN, Difference
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, StreamSpec
-from crm_sync.hub import frozen
+from crm_sync.hub import frozen, rules
 from crm_sync.hub.sql import (
     base_of,
     base_table,
@@ -82,14 +83,17 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
         "select d.hub_id, d.crm_id, d.hub_version, d.field, d.hub_now, d.hub_then, d.crm_now, d.crm_then,"
         " d.hub_changed, d.crm_changed, d.agreed, d.crm_at, {to_hub} as crm_as_hub, {to_crm} as hub_as_crm,"
         " coalesce(p.changed_at, r.changed_at) as hub_at, coalesce(p.changed_by, r.changed_by) as hub_by,"
-        " (p.changed_at is not null) as hub_at_is_of_field, c.decision, c.decided_by, o.overwrites, o.made_by_crm"
+        " (p.changed_at is not null) as hub_at_is_of_field,"
+        " case when c.status = 'skipped' then 'skip' else c.decision end as decision, c.decided_by, c.id as conflict,"
+        " o.overwrites, o.made_by_crm"
         " from {view} d cross join lateral ({overwrites}) o"
         " left join sync.provenance p on p.entity = {entity} and p.hub_id = any(%(ids)s) and p.hub_id = d.hub_id"
         " and p.field = d.field"
         " left join sync.provenance r on r.entity = {entity} and r.hub_id = any(%(ids)s) and r.hub_id = d.hub_id"
         " and r.field = '*'"
         " left join review.conflict c on c.connection = {connection} and c.entity = {entity}"
-        " and c.hub_id = any(%(ids)s) and c.hub_id = d.hub_id and c.field = d.field and c.status = 'decided'"
+        " and c.hub_id = any(%(ids)s) and c.hub_id = d.hub_id and c.field = d.field"
+        " and c.status in ('open', 'decided', 'skipped')"
         " and c.hub_value is not distinct from d.hub_now and c.crm_value is not distinct from d.crm_now"
         " where d.hub_id = any(%(ids)s) order by d.hub_id"
     ).format(  # the ids are said again for each table: the planner does not carry them over an outer join
@@ -101,7 +105,18 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
         connection=sql.Literal(stream.connection),
     )
     with conn.cursor(row_factory=args_row(Difference)) as cursor:
-        return cursor.execute(query, {"ids": list(hub_ids)}).fetchall()
+        found = cursor.execute(query, {"ids": list(hub_ids)}).fetchall()
+    held = rules.active(conn, stream.entity)
+    if not held:
+        return found
+    return [
+        replace(
+            d,
+            rules=held.get((stream.connection, d.field), ()),
+            hub_rules=held.get((d.hub_by or "", d.field), ()),
+        )
+        for d in found
+    ]
 
 
 def _overwrites(stream: StreamSpec) -> sql.Composable:

@@ -111,11 +111,12 @@ def _stage(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> lis
 
 
 def _is_able(spec: FieldSpec) -> bool:
-    """Whether a difference of this field can be plain at all: no map, no template, no rounding, not ours alone."""
+    """Whether a difference of this field can be plain at all: no map, no template, no rounding, not ours alone, and
+    no other connection goes before."""
     rounds = spec.type is FieldType.NUMBER and spec.scale is not None
     maps = spec.to_hub is not None or spec.to_crm is not None
     ours = spec.computed is not None or spec.direction is Direction.OUTBOUND
-    return spec.type in _TYPES and not (rounds or maps or ours)
+    return spec.type in _TYPES and not (rounds or maps or ours or spec.masters)
 
 
 def _is_plain(spec: FieldSpec) -> sql.Composable:

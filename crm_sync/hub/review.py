@@ -21,7 +21,8 @@ Decision = Literal["use_hub", "use_crm", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """One row of `review.conflict`; values are text in each side's own terms, times UTC."""
+    """One row of `review.conflict`; values are text in each side's own terms, times UTC. evidence: what the two times
+    tell; values_at: since when the row has had these two values."""
 
     id: int
     connection: str
@@ -40,12 +41,16 @@ class Conflict:
     status: str
     decision: str | None
     decided_by: str | None
+    decided_at: datetime | None
     opened_at: datetime
+    evidence: str | None
+    values_at: datetime
 
 
 _COLUMNS = sql.SQL(
     "id, connection, entity, hub_id, crm_id, field, hub_value, crm_value, crm_value_as_hub, hub_changed_at,"
-    " hub_changed_by, crm_changed_at, suggestion, reason, status, decision, decided_by, opened_at"
+    " hub_changed_by, crm_changed_at, suggestion, reason, status, decision, decided_by, decided_at, opened_at,"
+    " evidence, values_at"
 )
 
 
@@ -55,18 +60,18 @@ def record(conn: Connection, stream: StreamSpec, disputes: Iterable[Verdict], ru
     with conn.cursor() as cursor:
         cursor.executemany(
             "insert into review.conflict as c (connection, entity, hub_id, crm_id, field, hub_value, crm_value,"
-            " crm_value_as_hub, hub_then, crm_then, hub_changed_at, hub_changed_by, crm_changed_at, suggestion, reason, run_id)"
-            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+            " crm_value_as_hub, hub_then, crm_then, hub_changed_at, hub_changed_by, crm_changed_at, suggestion, reason, run_id,"
+            " evidence) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
             " on conflict (connection, entity, hub_id, field) where status in ('open', 'decided', 'skipped')"
             " do update set crm_id = excluded.crm_id, hub_value = excluded.hub_value, crm_value = excluded.crm_value,"
             " crm_value_as_hub = excluded.crm_value_as_hub, hub_then = excluded.hub_then, crm_then = excluded.crm_then,"
             " hub_changed_at = excluded.hub_changed_at, hub_changed_by = excluded.hub_changed_by,"
             " crm_changed_at = excluded.crm_changed_at, suggestion = excluded.suggestion, reason = excluded.reason,"
-            " run_id = excluded.run_id, status = 'open', decision = null, decided_by = null, decided_at = null"
+            " run_id = excluded.run_id, evidence = excluded.evidence, values_at = clock_timestamp(), status = 'open', decision = null, decided_by = null, decided_at = null"
             " where (c.hub_value, c.crm_value) is distinct from (excluded.hub_value, excluded.crm_value)",
             [
                 (stream.connection, stream.entity, d.hub_id, d.crm_id, d.field, d.hub_now, d.crm_now, v.value,
-                 d.hub_then, d.crm_then, d.hub_at, d.hub_by, d.crm_at, v.suggestion, v.reason, run_id)
+                 d.hub_then, d.crm_then, d.hub_at, d.hub_by, d.crm_at, v.suggestion, v.reason, run_id, d.evidence)
                 for v in disputes
                 for d in (v.difference,)
             ],
@@ -118,14 +123,22 @@ def find(
     field: str | None = None,
     ids: Sequence[int] | None = None,
     status: str = "open",
+    until: datetime | None = None,
+    newer: str = "",
+    blank: str = "",
     limit: int | None = None,
 ) -> list[Conflict]:
-    """Conflicts that match every given condition, oldest first."""
+    """Conflicts that match every given condition, oldest first. until: they have had their values since then or longer;
+    newer, blank: on which side ("hub" or "crm") the later change is, or nothing."""
     query = sql.SQL(
         "select {} from review.conflict where status = %(status)s"
         " and (%(entity)s::text is null or entity = %(entity)s)"
         " and (%(connection)s::text is null or connection = %(connection)s)"
         " and (%(field)s::text is null or field = %(field)s)"
+        " and (%(until)s::timestamptz is null or values_at <= %(until)s)"
+        " and case %(newer)s when 'hub' then hub_changed_at > crm_changed_at"
+        " when 'crm' then crm_changed_at > hub_changed_at else true end"
+        " and case %(blank)s when 'hub' then hub_value is null when 'crm' then crm_value is null else true end"
         " and (%(ids)s::bigint[] is null or id = any(%(ids)s)) order by id limit %(limit)s"
     ).format(_COLUMNS)
     with conn.cursor(row_factory=class_row(Conflict)) as cursor:
@@ -136,6 +149,9 @@ def find(
                 "entity": entity,
                 "connection": connection,
                 "field": field,
+                "until": until,
+                "newer": newer,
+                "blank": blank,
                 "ids": None if ids is None else list(ids),
                 "limit": limit,
             },
@@ -165,8 +181,25 @@ def decide(conn: Connection, conflicts: Sequence[Conflict], decision: Decision, 
         " where id = any(%s) and status = 'open'",
         [decision, person, ids],
     )
+    mark(conn, ids)
+
+
+def mark(conn: Connection, ids: Sequence[int]) -> None:
+    """Let the next steps look at the records of these conflicts."""
     conn.execute(
         "insert into sync.mark (stream, by_hub, hub_id) select distinct s.id, true, c.hub_id"
         " from review.conflict c join sync.stream s using (connection, entity) where c.id = any(%s)",
-        [ids],
+        [list(ids)],
     )
+
+
+def reopen(conn: Connection, number: int) -> bool:
+    """Withdraw the decision about a conflict (or its skipping), unless it is applied or a write that may carry it has
+    left. Returns whether that was possible."""
+    done = conn.execute(
+        "update review.conflict c set status = 'open', decision = null, decided_by = null, decided_at = null"
+        " where c.id = %s and c.status in ('decided', 'skipped') and not exists (select from sync.intent i"
+        " where i.connection = c.connection and i.entity = c.entity and i.hub_id = c.hub_id and i.sent ? c.field)",
+        [number],
+    )
+    return done.rowcount == 1

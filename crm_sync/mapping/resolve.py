@@ -24,6 +24,7 @@ from crm_sync.core.spec import (
 from crm_sync.mapping.checks import connection_name_problem, entity_complaints, field_direction
 from crm_sync.mapping.models import ConnectionModel, EntityModel, FieldModel
 from crm_sync.mapping.nodes import Node, Path, dotted
+from crm_sync.mapping.rivals import acquainted
 
 _FILE_OPTIONS = ("ca_bundle", "private_key_file")
 
@@ -174,7 +175,7 @@ def system_of(files: list[Parsed]) -> System:
     connections = tuple(
         _connection(parsed, parsed.model, ordered) for parsed in files if parsed.model is not None
     )
-    return System(connections, tuple(ordered))
+    return System(acquainted(connections), tuple(ordered))
 
 
 def _connection(parsed: Parsed, model: ConnectionModel, ordered: list[str]) -> ConnectionSpec:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from crm_sync.core.decide import Kind, decide_all
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub import differences, dirty, intents, review
+from crm_sync.hub import differences, dirty, intents, review, rules
 from crm_sync.hub.store import Store
 from crm_sync.steps.options import Report
 
@@ -27,9 +27,10 @@ def conflicts(store: Store, stream: StreamSpec) -> Report:
                 verdicts = list(decide_all(stream, differences.read(conn, stream, known)))
                 disputes = [v for v in verdicts if v.kind is Kind.DISPUTE]
                 review.record(conn, stream, disputes, store.run_id)
+                late = rules.overtaken(conn, stream, disputes)
                 busy: set[UUID] = {v.difference.hub_id for v in verdicts if v.kind is not Kind.DISPUTE}
                 disputed = {v.difference.hub_id for v in disputes}
-                done = disputed - busy
+                done = disputed - busy - late
                 dirty.settle(conn, stream, [e for e in entries if e.hub_id in done])
             report.add("disputes", len(disputes))
     return report

@@ -12,12 +12,13 @@ import psycopg
 
 from crm_sync.core.decide import Kind, Verdict, decide_all
 from crm_sync.core.spec import Direction, StreamSpec
-from crm_sync.hub import confirm, differences, dirty, history, intents, merge, parked, plain, review
+from crm_sync.hub import confirm, differences, dirty, history, intents, merge, parked, plain, review, rules
 from crm_sync.hub.confirm import Accepted
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.plain import Taken
 from crm_sync.hub.sql import base_table
 from crm_sync.hub.store import Store
+from crm_sync.steps.guard import Brake, guarding
 from crm_sync.steps.linking import Linker
 from crm_sync.steps.options import PREVIEW_ROWS, Options, Report
 from crm_sync.steps.reasons import invalid_value, refused_by_hub
@@ -31,7 +32,7 @@ CHUNK = 10_000
 def hub(store: Store, stream: StreamSpec, options: Options, *, only: Sequence[UUID] | None = None) -> Report:
     """Work off the dirty records of `stream` (of these hub records only, if given).
 
-    Raises BusyError if another process is doing this for the same entity.
+    Raises BusyError if another process is doing this for the same entity, HeldBackError if the guard stops it.
     """
     report = Report()
     for name in (
@@ -51,10 +52,12 @@ def hub(store: Store, stream: StreamSpec, options: Options, *, only: Sequence[UU
     with (
         store.exclusive(f"hub {stream.entity}"),
         history.running(store, stream.connection, stream.entity, "merge", configuration) as progress,
+        guarding(store, stream, "hub", options, report, only=only) as brake,
     ):
-        for entries in dirty.chunks(store.conn, stream, min(CHUNK, options.max_records or CHUNK), only=only):
+        size = min(CHUNK, options.max_records or CHUNK)
+        for entries in dirty.chunks(store.conn, stream, size, only=only, up_to=brake.top):
             with store.transaction():
-                _Chunk(Work(store, stream, options, report)).run(entries)
+                _Chunk(Work(store, stream, options, report), brake).run(entries)
             if options.max_records is not None and report.counts["records"] >= options.max_records:
                 break
         progress.processed = report.counts["records"]
@@ -68,8 +71,9 @@ def hub(store: Store, stream: StreamSpec, options: Options, *, only: Sequence[UU
 class _Chunk:
     """One chunk of dirty records, from reading to settling."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, brake: Brake) -> None:
         self.work = work
+        self.brake = brake
         self.conn = work.conn
         self.stream = work.stream
 
@@ -181,9 +185,18 @@ class _Chunk:
             for v in verdicts
             if v.kind is Kind.CONVERGED or (v.kind is Kind.TAKE and v.difference.hub_id not in withheld)
         ]
+        self.brake.blanks(
+            (v.difference.field, v.difference.hub_id)
+            for v in movable
+            if v.kind is Kind.TAKE
+            and v.value is None
+            and v.difference.hub_now is not None
+            and v.difference.decision is None
+        )
         done = self._apply(movable)
         applied = [v for v in movable if v.difference.hub_id in done]
         self._count(verdicts, applied)
+        rules.note(self.conn, self.stream, verdicts)
         applied_keys = {(v.difference.hub_id, v.difference.field) for v in applied}
         rest = [v for v in verdicts if (v.difference.hub_id, v.difference.field) not in applied_keys]
         review.close(
