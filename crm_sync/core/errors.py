@@ -188,6 +188,11 @@ class LostLeaseError(SyncError):
     """The run's session with the database is gone, or another run has taken its lease; nothing was written since."""
 
 
+class HeldBackError(SyncError):
+    """The guard stopped a run before its first write: it would have done more than its limits let pass, or on a side
+    that is not what it was. Nothing is lost: what waits stays marked until a person confirms or mends it."""
+
+
 class StorageError(SyncError):
     """The hub's database cannot take any more, for example because its disk is full."""
 

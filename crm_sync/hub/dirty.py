@@ -35,15 +35,21 @@ class Entry(NamedTuple):
 
 
 def chunks(
-    conn: Connection, stream: StreamSpec, size: int, *, only: Sequence[UUID] | None = None
+    conn: Connection,
+    stream: StreamSpec,
+    size: int,
+    *,
+    only: Sequence[UUID] | None = None,
+    up_to: int | None = None,
 ) -> Iterator[list[Entry]]:
-    """The queue as it stands at the beginning, oldest first, in chunks of `size` marks; what is marked later waits
-    for the next run. `only` limits it to these hub records, and looks through the whole queue for them.
+    """The queue as it stands at the beginning, oldest first, in chunks of `size` marks; what is marked later, or after
+    the version `up_to`, waits for the next run. `only` limits it to these hub records, and looks through the whole
+    queue for them.
 
     A record that was marked twice comes twice, perhaps in two chunks.
     """
     top = conn.execute("select last_value from sync.dirty_version").fetchone()
-    last, limit = 0, top[0] if top else 0
+    last, limit = 0, up_to if up_to is not None else top[0] if top else 0
     number = _number(conn, stream)
     # Links are looked up by scalar subqueries: whatever the planner believes, that is one index probe a mark.
     query = sql.SQL(

@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from crm_sync.mapping.models import ConnectionModel, Strict
+from crm_sync.mapping.limits import Strict
+from crm_sync.mapping.models import ConnectionModel
 from crm_sync.mapping.nodes import Path
 from crm_sync.mapping.values import BaseUrl, FilePath, Secret, Setting, Switch, count, natural, wrong
 

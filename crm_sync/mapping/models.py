@@ -11,7 +11,6 @@ from typing import Annotated, Any, ClassVar
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     GetJsonSchemaHandler,
     WithJsonSchema,
@@ -21,13 +20,12 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from crm_sync.core.quota import Limits
 from crm_sync.core.spec import Direction, FieldType, Operator, Policy
+from crm_sync.mapping.limits import GuardModel, LimitsModel, Strict
 from crm_sync.mapping.nodes import Path
 from crm_sync.mapping.values import (
     DirectionChoice,
     OperatorChoice,
-    Part,
     PolicyChoice,
     Region,
     Schedule,
@@ -37,12 +35,6 @@ from crm_sync.mapping.values import (
     count,
     wrong,
 )
-
-
-class Strict(BaseModel):
-    """No unknown keys, nothing converted that was not meant, nothing changed afterwards."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 def _same_on_both_sides(value: Any) -> Any:
@@ -190,39 +182,13 @@ class EntityModel(Strict):
         None,
         description="The CRM's unique field that holds the hub id; `null` for none. The default depends on the kind.",
     )
+    guard: GuardModel | None = Field(
+        None, description="How much one run may do here, where it is not what the connection says."
+    )
     fields: dict[str, FieldModel] = Field(
         min_length=1,
         description="Our fields. `name: Name` is short for `name: {field: Name}`.",
     )
-
-
-class LimitsModel(Strict):
-    """How much of what the CRM allows is used."""
-
-    reserve: Part | None = Field(
-        None,
-        description="Part of the CRM's calls of a day that is left to other users of the account. Default: 20%.",
-    )
-    daily: count(1, 100_000_000) | None = Field(  # type: ignore[valid-type]
-        None, description="At most so many calls of ours in a day (UTC). Default: as the CRM allows."
-    )
-    burst: count(1, 1_000_000) | None = Field(  # type: ignore[valid-type]
-        None,
-        description="At most so many calls of ours in ten seconds. Default: as the CRM allows.",
-    )
-    search: count(1, 1_000) | None = Field(  # type: ignore[valid-type]
-        None, description="At most so many searches in a second (HubSpot). Default: 4."
-    )
-    jobs: count(1, 100) | None = Field(  # type: ignore[valid-type]
-        None, description="At most so many Bulk API jobs at once (Salesforce). Default: 5."
-    )
-    requests: count(1, 100) | None = Field(  # type: ignore[valid-type]
-        None, description="At most so many requests at once (Salesforce). Default: 10."
-    )
-
-    def limits(self) -> Limits:
-        """As the limiter takes them."""
-        return Limits(**{name: value for name, value in self if value is not None})
 
 
 class ConnectionModel(Strict):
@@ -245,6 +211,10 @@ class ConnectionModel(Strict):
     )
     limits: LimitsModel | None = Field(
         None, description="How much of what the CRM allows is used; all keys may be left out."
+    )
+    guard: GuardModel | None = Field(
+        None,
+        description="How much one run may blank or delete before a person is asked; all keys may be left out.",
     )
     default_region: Region = Field("US", description="Country of telephone numbers without a country code.")
     entities: dict[str, EntityModel] = Field(min_length=1, description="Our entities that this account has.")

@@ -25,12 +25,19 @@ from crm_sync.mapping.kinds import (
     SalesforceJwtBearer,
     SalesforceRefreshToken,
 )
-from crm_sync.mapping.models import ConditionModel, ConnectionModel, EntityModel, FieldModel, LimitsModel
+from crm_sync.mapping.limits import GuardModel, LimitsModel
+from crm_sync.mapping.models import (
+    ConditionModel,
+    ConnectionModel,
+    EntityModel,
+    FieldModel,
+)
 from crm_sync.mapping.schema import schema
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "connection": ConnectionModel,
     "limits": LimitsModel,
+    "guard": GuardModel,
     "entity": EntityModel,
     "filter": ConditionModel,
     "field": FieldModel,
@@ -50,6 +57,7 @@ _BLOCK = re.compile(r"(<!-- keys: ([a-z_ ]+) -->\n).*?(<!-- end -->)", re.DOTALL
 _WORDS = {
     "str": "text",
     "int": "whole number",
+    "Limit": "whole number, percentage or `off`",
     "float": "percentage",
     "bool": "true or false",
     "SecretRef": "environment reference",

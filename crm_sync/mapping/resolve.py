@@ -11,6 +11,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from crm_sync.core.errors import Problem
+from crm_sync.core.guard import Guard, Limit
 from crm_sync.core.quota import Limits
 from crm_sync.core.spec import (
     Condition,
@@ -232,7 +233,16 @@ def _stream(parsed: Parsed, model: ConnectionModel, name: str, order: int) -> St
         constants=dict(entity.constants),
         record_type=entity.record_type,
         order=order,
+        guard=_guard(model, entity),
     )
+
+
+def _guard(model: ConnectionModel, entity: EntityModel) -> Guard:
+    """The limits of the entity, else those of the connection, else the defaults."""
+    given: dict[str, Limit] = {}
+    for one in (model.guard, entity.guard):
+        given |= one.given() if one is not None else {}
+    return Guard(**given)
 
 
 def _field(model: ConnectionModel, entity: EntityModel, name: str, field: FieldModel) -> FieldSpec:

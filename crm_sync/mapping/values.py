@@ -49,7 +49,7 @@ def _switch(value: Any) -> bool:
     raise wrong("must be true or false (without quotes; yes, no, on and off are texts in YAML 1.2)")
 
 
-def _count(value: Any) -> int:
+def whole(value: Any) -> int:
     if isinstance(value, Plain) and re.fullmatch(r"[+-]?[0-9]{1,9}", value):
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -73,11 +73,11 @@ def count(low: int, high: int) -> Any:
     """The type of a whole number from `low` to `high`."""
     schema = {"type": "integer", "minimum": low, "maximum": high}
     return Annotated[
-        int, AfterValidator(_at_least(low, high)), BeforeValidator(_count), WithJsonSchema(schema)
+        int, AfterValidator(_at_least(low, high)), BeforeValidator(whole), WithJsonSchema(schema)
     ]
 
 
-def _part(value: Any) -> float:
+def part(value: Any) -> float:
     found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)\s?%", value) if isinstance(value, str) else None
     if found is None or float(found[1]) > 100:
         raise wrong("must be a percentage from 0% to 100%, such as 20%")
@@ -86,7 +86,7 @@ def _part(value: Any) -> float:
 
 Part = Annotated[
     float,
-    BeforeValidator(_part),
+    BeforeValidator(part),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3})? ?%$"}),
 ]
 """A percentage, as a number from 0 to 1."""

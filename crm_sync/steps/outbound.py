@@ -18,6 +18,7 @@ from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.store import Store
 from crm_sync.steps.answers import Answers
+from crm_sync.steps.guard import Brake, blanked, guarding
 from crm_sync.steps.options import Options, PlanRow, Report, calls_since
 from crm_sync.steps.planning import plan
 from crm_sync.steps.sending import Sender, operations_of
@@ -33,8 +34,8 @@ def outbound(
 ) -> Report:
     """Send the pushes of `stream` (of these hub records only, if given).
 
-    Raises BusyError if another process is sending for this stream, CrmError if the CRM cannot be reached; what was
-    answered until then is recorded.
+    Raises BusyError if another process is sending for this stream, HeldBackError if the guard stops it, CrmError if the
+    CRM cannot be reached; what was answered until then is recorded.
     """
     report = Report()
     for name in ("records", "created", "updated", "parked", "retry", "moved", "waiting", "disputes"):
@@ -46,14 +47,15 @@ def outbound(
     with (
         store.exclusive(stream.name),
         history.running(store, stream.connection, stream.entity, "outbound", configuration) as progress,
+        guarding(store, stream, "crm", options, report, only=only) as brake,
     ):
         before = dict(crm.calls)
-        work = _Work(store, crm, stream, options, report)
+        work = _Work(store, crm, stream, options, report, brake)
         try:
             if not options.dry_run:
                 work.settle_pending()
             with work.sender:
-                for entries in dirty.chunks(store.conn, stream, crm.plan, only=only):
+                for entries in dirty.chunks(store.conn, stream, crm.plan, only=only, up_to=brake.top):
                     if work.left() == 0:
                         break
                     work.off(entries)
@@ -71,12 +73,15 @@ def outbound(
 class _Work:
     """Plans chunks and has them sent; settles what an earlier run left open."""
 
-    def __init__(self, store: Store, crm: Crm, stream: StreamSpec, options: Options, report: Report) -> None:
+    def __init__(
+        self, store: Store, crm: Crm, stream: StreamSpec, options: Options, report: Report, brake: Brake
+    ) -> None:
         self.store = store
         self.crm = crm
         self.stream = stream
         self.options = options
         self.report = report
+        self.brake = brake
         self.answers = Answers(store, crm, stream, report)
         self.sender = Sender(store, crm, stream, self.answers, options.batch_size)
 
@@ -113,6 +118,7 @@ class _Work:
         if self.options.dry_run:
             self._show(made.intents)
         else:
+            self.brake.blanks(blanked(made.intents))
             self.sender.send(entries, made)
         return number, made.after
 

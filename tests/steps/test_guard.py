@@ -1,0 +1,250 @@
+"""The guard: what would blank, delete or rename too much is stopped before its first write, and one word lets just
+that through."""
+
+import pytest
+
+from crm_sync.core.errors import HeldBackError
+from crm_sync.hub import holds
+from tests.steps.world import CONNECTION, World
+
+MANY = 40
+
+
+def _people(world: World, name: str = "acme", number: int = MANY) -> list[str]:
+    """So many contacts with a phone, in the CRM and in the hub."""
+    account = world.accounts[name]
+    ids = [
+        account.person_create(
+            "Contact",
+            {
+                "LastName": f"L{i}",
+                "Email": f"p{i}@x.example",
+                "Phone": f"+1415555{i:04}",
+                "FirstName": f"F{i}",
+            },
+        )
+        for i in range(number)
+    ]
+    for _ in range(2):
+        world.sync(name)
+        world.wait(minutes=5)
+    return ids
+
+
+def _blank(world: World, ids: list[str], field: str = "Phone") -> None:
+    for crm_id in ids:
+        world.accounts["acme"].person_edit("Contact", crm_id, {field: None})
+    world.wait(minutes=1)
+
+
+def _phones(world: World) -> object:
+    return world.one("select count(phone) from hub.contact")
+
+
+def _held(world: World) -> holds.Hold:
+    (hold,) = holds.find(world.conn, statuses=("open",))
+    return hold
+
+
+def test_a_column_that_is_blanked_in_the_crm_is_held_back_whole(world: World) -> None:
+    ids = _people(world)
+    _blank(world, ids)
+    world.accounts["acme"].person_edit("Contact", ids[0], {"FirstName": "Ann"})
+    with pytest.raises(HeldBackError, match=r"40 records would lose phone .* confirm 1"):
+        world.sync()
+    assert _phones(world) == MANY
+    assert (
+        world.one("select count(*) from hub.contact where first_name = 'Ann'") == 0
+    )  # nothing at all was written
+    hold = _held(world)
+    assert (hold.stream, hold.side, hold.would) == ("acme/contact", "hub", {"blanks phone": MANY})
+    assert len(hold.sample) == holds.SAMPLE
+    assert world.one("select error_message from sync.history where status = 'failed'") == (
+        "acme/contact: held back, nothing was written: 40 records would lose phone (blanks: 25 may pass); 40 are linked."
+        " Look at it: crm-sync guard list; if it is meant: crm-sync guard confirm 1"
+    )
+    with pytest.raises(HeldBackError, match="confirm 1"):  # the same hold, as long as it says the same
+        world.sync()
+    holds.confirm(world.conn, 1, "ann")
+    world.sync()
+    assert _phones(world) == 0
+    assert world.one("select count(*) from hub.contact where first_name = 'Ann'") == 1
+    assert world.one("select status from sync.hold") == "done"
+    assert world.one("select count(*) from sync.hold_record") == 0
+    assert world.one("select count(*) from sync.dirty") == 0
+
+
+def test_a_column_that_is_blanked_in_the_hub_never_reaches_the_crm(world: World) -> None:
+    _people(world)
+    world.conn.execute("update hub.contact set phone = null")
+    before = world.writes()
+    with pytest.raises(HeldBackError, match="40 records would lose phone"):
+        world.sync()
+    assert world.writes() == before
+    assert _held(world).side == "crm"
+    world.conn.execute(
+        "update hub.contact c set phone = b.phone_hub from acme.contact_base b where b.hub_id = c.id"
+    )
+    world.sync()  # mended: the hold is gone by itself
+    assert world.one("select status from sync.hold") == "withdrawn"
+    assert world.writes() == before
+
+
+@pytest.mark.parametrize("nothing", ["''", "'  '", "null"])
+def test_a_blank_is_a_blank_however_it_is_spelled(world: World, nothing: str) -> None:
+    _people(world)
+    before = world.writes()
+    world.conn.execute(f"update hub.contact set phone = {nothing}")  # type: ignore[arg-type]
+    with pytest.raises(HeldBackError, match="would lose phone"):
+        world.sync()
+    assert world.writes() == before
+
+
+def test_what_is_confirmed_goes_through_once_and_no_more_than_that(world: World) -> None:
+    ids = _people(world, number=90)
+    _blank(world, ids[:40])
+    with pytest.raises(HeldBackError):
+        world.sync()
+    holds.confirm(world.conn, _held(world).id, "ann")
+    _blank(world, ids[40:])
+    with pytest.raises(HeldBackError, match="50 records would lose phone"):  # the 40 are not among them
+        world.sync()
+    assert _phones(world) == 90
+    holds.confirm(world.conn, _held(world).id, "ann")
+    world.sync()
+    assert _phones(world) == 0
+    assert world.one("select array_agg(status) from sync.hold") == ["done", "done"]
+    for crm_id in ids:
+        world.accounts["acme"].person_edit("Contact", crm_id, {"Phone": "+14155550000"})
+    world.wait(minutes=1)
+    world.sync()
+    _blank(world, ids)
+    with pytest.raises(HeldBackError, match="90 records"):  # what was confirmed is used up
+        world.sync()
+
+
+def test_a_hold_with_another_content_has_another_number(world: World) -> None:
+    ids = _people(world, number=60)
+    _blank(world, ids[:40])
+    with pytest.raises(HeldBackError):
+        world.sync()
+    _blank(world, ids[40:])
+    with pytest.raises(HeldBackError, match="60 records"):
+        world.sync()
+    assert world.one("select array_agg(status order by id) from sync.hold") == ["withdrawn", "open"]
+    assert holds.confirm(world.conn, 1, "ann") is None  # nobody confirms what has changed under their eyes
+
+
+def test_few_blanks_and_any_number_of_changes_pass(world: World) -> None:
+    ids = _people(world)
+    _blank(world, ids[:25])
+    for crm_id in ids:
+        world.accounts["acme"].person_edit("Contact", crm_id, {"FirstName": "New", "LastName": "Name"})
+    world.conn.execute("update hub.contact set stage = 'won', born = '2000-01-01'")
+    world.sync()
+    assert _phones(world) == MANY - 25
+    assert world.one("select count(*) from hub.contact where first_name = 'New'") == MANY
+    assert {row.values["Stage"] for row in world.accounts["acme"].rows("Contact")} == {"Won"}
+    assert world.one("select count(*) from sync.hold") == 0
+
+
+def test_many_deletions_in_the_crm_are_asked_about(world: World) -> None:
+    ids = _people(world)
+    for crm_id in ids[:30]:
+        world.accounts["acme"].person_delete("Contact", crm_id)
+    world.wait(hours=2)
+    with pytest.raises(HeldBackError, match="30 records would be deleted"):
+        world.sync()
+    holds.confirm(world.conn, _held(world).id, "ann")
+    world.sync()
+    assert world.one("select status from sync.hold") == "done"
+    assert world.one("select count(*) from sync.dirty") == 0
+
+
+def test_keys_that_change_everywhere_are_asked_about(world: World) -> None:
+    """As after an import whose columns were shifted by one row."""
+    _people(world)
+    world.conn.execute("update hub.contact set email = 'x' || email")
+    before = world.writes()
+    with pytest.raises(
+        HeldBackError, match="40 records would get another email, by which records are matched"
+    ):
+        world.sync()
+    assert world.writes() == before
+
+
+def test_other_streams_go_on(two: World) -> None:
+    ids = _people(two, number=MANY)
+    two.sync("beta")
+    two.wait(minutes=5)
+    _blank(two, ids)
+    two.conn.execute("update hub.contact set first_name = 'Ann' where email = 'p0@x.example'")
+    with pytest.raises(HeldBackError):
+        two.sync("acme")
+    two.accounts["beta"].person_create("Contact", {"LastName": "Two", "Email": "two@x.example"})
+    with pytest.raises(HeldBackError, match="acme/contact"):
+        two.sync("beta")  # its hub steps come to acme's stream last
+
+
+def test_a_dry_run_says_what_the_guard_would_say(world: World) -> None:
+    ids = _people(world)
+    _blank(world, ids)
+    report = world.sync(dry_run=True)["hub contact acme"]
+    assert [note for note in report.notes if "guard" in note] == [
+        "guard: this would be held back: 40 records would lose phone (blanks: 25 may pass); 40 are linked"
+    ]
+    assert sum(row.field == "phone" for row in report.plan) == MANY
+    assert world.one("select count(*) from sync.hold") == 0
+
+
+def test_force_is_held_back_too(world: World) -> None:
+    ids = _people(world)
+    world.conn.execute("update hub.contact set born = '2000-01-01'")
+    for crm_id in ids:  # the CRM has no Born, and --force would take that over
+        world.accounts["acme"].person_edit("Contact", crm_id, {"FirstName": "New"})
+    world.wait(minutes=1)
+    with pytest.raises(HeldBackError, match="40 records would lose born"):
+        world.sync(force=True)
+    assert world.one("select count(born) from hub.contact") == MANY
+
+
+def test_what_is_blanked_while_a_run_works_is_stopped_as_it_leaves(world: World) -> None:
+    """An application blanks a column after the run has counted: at most what may pass anyway is sent."""
+    _people(world)
+    world.crms["acme"].plan = 10
+    world.conn.execute("update hub.contact set last_name = last_name || 'x'")
+    world.conn.execute(
+        "create function blank() returns trigger language plpgsql as $$ begin"
+        " perform set_config('blank.done', '1', false);"
+        " update hub.contact set phone = null where phone is not null; return null; end $$;"
+        "create trigger blank after insert on sync.intent when (current_setting('blank.done', true) is null)"
+        " execute function blank()"
+    )
+    with pytest.raises(HeldBackError, match="stopped: 30 records would lose phone"):
+        world.sync()
+    assert sum(row.values.get("Phone") is None for row in world.accounts["acme"].rows("Contact")) <= 25
+
+
+@pytest.mark.parametrize(
+    ("option", "passes"),
+    [
+        ("blanks: off", True),
+        ("blanks: 40", True),
+        ("blanks: 39", False),
+        ("blanks: 0", False),
+        ("blanks: 100%", True),
+    ],
+)
+def test_the_limits_are_options(fresh_database_url: str, option: str, passes: bool) -> None:
+    world = World(
+        fresh_database_url, text=CONNECTION.replace("kind: memory\n", f"kind: memory\nguard: {{{option}}}\n")
+    )
+    ids = _people(world)
+    _blank(world, ids)
+    if passes:
+        world.sync()
+        assert _phones(world) == 0
+    else:
+        with pytest.raises(HeldBackError):
+            world.sync()
+    world.close()
