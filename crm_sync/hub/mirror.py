@@ -14,7 +14,7 @@ from psycopg import Connection, sql
 
 from crm_sync.connectors.crm import CRM_ID, DELETED, HUB_ID, MERGED_INTO, MODIFIED_AT, Page
 from crm_sync.core.spec import FieldSpec, StreamSpec, template_fields
-from crm_sync.hub import staging
+from crm_sync.hub import schema, staging
 from crm_sync.hub.sql import canonical_crm, ident, mirror_table, render
 
 
@@ -51,7 +51,12 @@ def merge(
     mirror does at the same stamp, be it older or newer, is left as it is and told in `Merged.unsure`.
     """
     staged = staging.load(conn, page)
-    fields = [(spec, value) for spec in stream.fields if (value := _value(spec, staged)) is not None]
+    held = schema.held(conn, stream)  # of another type now: as good as absent
+    fields = [
+        (spec, value)
+        for spec in stream.fields
+        if spec.name not in held and (value := value_of(spec, staged)) is not None
+    ]
     if staged.column(CRM_ID) is None:
         raise ValueError(f"{stream.name}: a page without record ids")
     names = [spec.name for spec, _ in fields]
@@ -169,7 +174,7 @@ group by page.read, page.newest
 """
 
 
-def _value(spec: FieldSpec, staged: staging.Staged) -> sql.Composable | None:
+def value_of(spec: FieldSpec, staged: staging.Staged) -> sql.Composable | None:
     """Expression for a field's value in the staged page; None if the page does not have it."""
     template = spec.vendor.template
     if template is None:

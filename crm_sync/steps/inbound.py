@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +18,7 @@ from crm_sync.core.spec import StreamSpec
 from crm_sync.core.window import Reading, next_watermark, reading
 from crm_sync.hub import dirty, frozen, history, mirror, watermark
 from crm_sync.hub.store import Store
+from crm_sync.steps import schema
 from crm_sync.steps.options import Options, Report, calls_since
 
 log = logging.getLogger(__name__)
@@ -100,8 +100,7 @@ class _Inbound:
 
     def begin(self, window: Reading) -> Reading:
         """The window that is to be read, which frozen fields may have made longer; perhaps it was begun before."""
-        lost = frozen.fields(self.store.conn, self.stream)
-        window, self.back = _with_lost(window, lost, self.crm, self.stream)
+        window, self.back = schema.begin(self.store, self.crm, self.stream, window)
         self.resumed = self.job.begin(self.stream, window)
         return window
 
@@ -181,23 +180,6 @@ class _Inbound:
         for name in ("read", "created", "updated", "deleted"):
             self.report.add(name, getattr(merged, name))
         log.debug("%s inbound page: %s", self.stream.name, merged)
-
-
-def _with_lost(
-    window: Reading, lost: Mapping[str, datetime | None], crm: Crm, stream: StreamSpec
-) -> tuple[Reading, set[str]]:
-    """Which of the frozen fields can be seen again, and the window with all that was modified since the first of these
-    was lost."""
-    if not lost or not window.moves:
-        return window, set()
-    crm.forget(stream.object)
-    shown = crm.describe(stream.object).fields
-    back = {field for field in lost if all(name in shown for name in stream.read_from(field))}
-    if not back:
-        return window, back
-    since = [window.start, *(lost[field] for field in back)]
-    start = None if None in since else min(moment for moment in since if moment is not None)
-    return replace(window, start=start, full=start is None), back
 
 
 def _deletions(store: Store, crm: Crm, stream: StreamSpec, window: Reading, now: datetime) -> Window | None:

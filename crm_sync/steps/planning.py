@@ -13,7 +13,7 @@ from crm_sync.core.errors import ErrorClass
 from crm_sync.core.normalise import Invalid, to_crm
 from crm_sync.core.plan import Checker, Described
 from crm_sync.core.spec import Direction, FieldType, StreamSpec
-from crm_sync.hub import differences, dirty, intents, link, review, wide
+from crm_sync.hub import differences, dirty, intents, link, review, schema, wide
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.parked import Parked
@@ -189,8 +189,9 @@ def _creates(
     without: list[tuple[int, str]] = []
     theirs: dict[str, list[str | None]] = {}
     ours: dict[str, list[str | None]] = {}
+    held = schema.held(conn, stream)  # of another type in the CRM: they follow when that is settled
     for spec in stream.fields:
-        if spec.direction is Direction.INBOUND:
+        if spec.direction is Direction.INBOUND or spec.name in held:
             continue
         if spec.type is FieldType.REFERENCE:
             theirs[spec.name], ours[spec.name] = columns[spec.name], columns[f"{spec.name}_link"]

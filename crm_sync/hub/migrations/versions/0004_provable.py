@@ -60,7 +60,26 @@ alter table review.conflict drop evidence, drop values_at;
 drop table review.rule;
 """,
 )
-SCHEMA = ("", "")
+SCHEMA = (
+    """
+create table sync.schema (
+    connection text not null, entity text not null, object text not null, digest text not null, held text[] not null default '{}',
+    fields jsonb not null, changed_at timestamptz not null default clock_timestamp(), primary key (connection, entity));
+comment on table sync.schema is 'What the CRM''s object of a stream looks like, as the sync expects it: vendor field to type, options and more.';
+comment on column sync.schema.digest is 'Of what was seen last and of the mapping: while it stays the same, nothing is compared. Empty: compare anew.';
+comment on column sync.schema.held is 'Our fields whose type has become another one: nothing is taken or sent for them.';
+create table sync.schema_change (
+    id bigint generated always as identity primary key,
+    connection text not null, entity text not null, object text not null, field text not null, kind text not null,
+    before text[] not null, after text[] not null, held boolean not null, freezes text[] not null, fatal boolean not null,
+    records integer, first_seen timestamptz not null default clock_timestamp(),
+    acknowledged_at timestamptz, acknowledged_by text, ended_at timestamptz);
+create unique index schema_change_open on sync.schema_change (connection, entity, field, kind) where ended_at is null;
+comment on table sync.schema_change is 'What has changed about the CRMs'' objects. held: the sync still expects it as before. ended_at: it is back, or accepted.';
+comment on column sync.schema_change.records is 'Records that held one of the removed picklist values when it was noticed; 1000: as many or more.';
+""",
+    "drop table sync.schema_change; drop table sync.schema",
+)
 INTENTS = ("", "")
 MATCHES = ("", "")
 UNDO = ("", "")
