@@ -9,7 +9,7 @@ import os
 
 import dagster as dg
 
-from crm_sync.assets import checks, jobs, resolve, streams
+from crm_sync.assets import checks, jobs, match, resolve, streams
 from crm_sync.core.spec import System
 from crm_sync.mapping.load import load
 from crm_sync.resources.alerts import alerts_resource
@@ -28,7 +28,7 @@ def build(system: System, settings: Settings, *, connect: Connect | None = None)
     environment. No database and no CRM is touched yet."""
     syncs = jobs.sync_jobs(system)
     return dg.Definitions(
-        assets=streams.assets(system, settings),
+        assets=[*streams.assets(system, settings), *match.match_assets(system, settings)],
         asset_checks=checks.checks(system, settings),
         jobs=[
             *syncs,

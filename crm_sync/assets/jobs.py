@@ -41,7 +41,9 @@ def common_jobs(system: System) -> list[UnresolvedAssetJobDefinition]:
     return [
         dg.define_asset_job(
             names.SYNC_ALL,
-            selection=dg.AssetSelection.all(),
+            selection=dg.AssetSelection.assets(
+                *dict.fromkeys(key for one in system.connections for key in connection_keys(system, one.name))
+            ),
             description="Sync every connection: all CRMs into the hub, then the hub to all CRMs.",
         ),
         dg.define_asset_job(

@@ -29,6 +29,10 @@ def outbound_key(stream: StreamSpec) -> dg.AssetKey:
     return dg.AssetKey([stream.connection, "outbound", stream.entity])
 
 
+def match_key(entity: str) -> dg.AssetKey:
+    return dg.AssetKey(["match", entity])
+
+
 def check_key(entity: str) -> dg.AssetCheckKey:
     return dg.AssetCheckKey(hub_key(entity), CHECK)
 

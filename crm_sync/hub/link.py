@@ -12,6 +12,7 @@ from uuid import UUID
 from psycopg import Connection, sql
 
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
+from crm_sync.hub import candidates
 from crm_sync.hub.sql import (
     base_table,
     from_text,
@@ -29,11 +30,15 @@ class Linked:
     """What became of the records of one chunk. `open` are those of which more has to be decided: hub ids by CRM id;
     new records on which both sides agree are not among them."""
 
-    matched: int = 0
+    matched_by: dict[str, int] = field(default_factory=dict)  # by the rule's name (`candidates.rules`)
     created: int = 0
     ambiguous: dict[str, str] = field(default_factory=dict)  # crm id -> what was ambiguous
     in_doubt: list[str] = field(default_factory=list)  # match a record whose create has no answer yet
     open: dict[str, UUID] = field(default_factory=dict)
+
+    @property
+    def matched(self) -> int:
+        return sum(self.matched_by.values())
 
 
 def link(conn: Connection, stream: StreamSpec, run_id: str | None, *, create: bool) -> Linked:
@@ -43,80 +48,18 @@ def link(conn: Connection, stream: StreamSpec, run_id: str | None, *, create: bo
     Raises psycopg.IntegrityError or DataError if the hub table refuses a value.
     """
     linked = Linked()
-    _by_external_id(conn, stream)
-    for rule in stream.match:
-        _by_rule(conn, stream, [stream.field(name) for name in rule])
-    for crm_id, candidates in conn.execute(
-        "select crm_id, candidates from unlinked where candidates > 1"
+    candidates.find(conn, stream)
+    for crm_id, number, rule in conn.execute(
+        "select crm_id, candidates, rule from unlinked where candidates > 1"
     ).fetchall():
-        linked.ambiguous[crm_id] = f"{candidates} hub records match; none was chosen"
-    linked.in_doubt = _set_aside_in_doubt(conn, stream)
-    linked.matched = _link_found(conn, stream, run_id)
+        by = candidates.rules(stream)[rule]
+        linked.ambiguous[crm_id] = f"{number} hub records match by {by}; none was chosen"
+    linked.in_doubt = candidates.set_aside_in_doubt(conn, stream)
+    linked.matched_by = _link_found(conn, stream, run_id)
     if create:
         linked.created = _create(conn, stream, run_id)
     linked.open = _open(conn, stream)
     return linked
-
-
-def _by_external_id(conn: Connection, stream: StreamSpec) -> None:
-    is_id = "'^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'"
-    conn.execute(
-        sql.SQL(
-            "with given as materialized (select n, lower(hub_id)::uuid as id from unlinked"
-            " where case when hub_id ~* {is_id} then true else false end),"
-            " free as (select distinct on (g.id) g.n, g.id from given g"
-            " cross join lateral (select h.id from {hub} h where h.id = g.id offset 0) h"
-            " left join lateral (select b.hub_id from {base} b where b.hub_id = g.id offset 0) b on true"
-            " where b.hub_id is null order by g.id, g.n)"
-            " update unlinked u set found = f.id from free f where f.n = u.n"
-        ).format(hub=hub_table(stream.entity), base=base_table(stream), is_id=sql.SQL(is_id))
-    )
-
-
-def _by_rule(conn: Connection, stream: StreamSpec, rule: Sequence[FieldSpec]) -> None:
-    """Exact keys: one free hub record and one CRM record of this chunk on either side, or nothing."""
-    keys = [match_key(spec, ident("h", spec.name), typed=True) for spec in rule]
-    mine = [
-        sql.SQL("{} as {}").format(match_key(spec, ident("u", spec.name), typed=False), ident(f"key{i}"))
-        for i, spec in enumerate(rule)
-    ]
-    matched = sql.SQL(" and ").join(
-        sql.SQL("{} = {}").format(key, ident("k", f"key{i}")) for i, key in enumerate(keys)
-    )
-    # The fences (`offset 0`, `materialized`) keep the planner, which knows nothing of the temporary table, from
-    # reading the hub as a whole for each record: records are looked up by their key, and little is left to join.
-    conn.execute(
-        sql.SQL(
-            "with wanted as materialized (select u.n, {mine} from unlinked u"
-            " where u.found is null and u.candidates = 0),"
-            " keyed as materialized (select k.n, h.id from wanted k"
-            " cross join lateral (select h.id from {hub} h where {matched} offset 0) h),"
-            " pairs as (select k.n, k.id from keyed k"
-            " left join lateral (select b.hub_id from {base} b where b.hub_id = k.id offset 0) b on true"
-            " where b.hub_id is null and k.id not in (select found from unlinked where found is not null)),"
-            " counted as (select n, id, count(*) over (partition by n) as hubs,"
-            " row_number() over (partition by id order by n) as place from pairs)"
-            " update unlinked u set found = case when c.hubs = 1 then c.id end, candidates = c.hubs"
-            " from counted c where c.n = u.n and (c.hubs > 1 or c.place = 1)"
-        ).format(
-            mine=sql.SQL(", ").join(mine),
-            hub=hub_table(stream.entity),
-            matched=matched,
-            base=base_table(stream),
-        )
-    )
-
-
-def _set_aside_in_doubt(conn: Connection, stream: StreamSpec) -> list[str]:
-    """A match by rule with a hub record that we may just have created in the CRM: which CRM record is ours, the
-    outbound step finds out first. (The external id would have said so.)"""
-    rows = conn.execute(
-        "update unlinked u set found = null, candidates = -1 from sync.intent i"
-        " where i.connection = %s and i.entity = %s and i.kind = 'create' and i.hub_id = u.found"
-        " and lower(u.hub_id) is distinct from u.found::text returning u.crm_id",
-        [stream.connection, stream.entity],
-    ).fetchall()
-    return [row[0] for row in rows]
 
 
 def waiting_matches(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> set[UUID]:
@@ -150,8 +93,8 @@ def waiting_matches(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID
     return found
 
 
-def _link_found(conn: Connection, stream: StreamSpec, run_id: str | None) -> int:
-    """Links for what was found. Fields on which both sides say the same are agreed on at once (that is what
+def _link_found(conn: Connection, stream: StreamSpec, run_id: str | None) -> dict[str, int]:
+    """Links for what was found; returns how many by which rule. Fields on which both sides say the same are agreed on at once (that is what
     `core.decide` calls converged, the bulk of them when an account is connected whose records we know); the others
     stay differences."""
     names: list[sql.Composable] = []
@@ -169,23 +112,24 @@ def _link_found(conn: Connection, stream: StreamSpec, run_id: str | None) -> int
     rows = conn.execute(
         sql.SQL(
             "with linked as (insert into {base} (hub_id, crm_id, linked_by, {names})"
-            " select u.found, u.crm_id, 'match', {values} from unlinked u"
+            " select u.found, u.crm_id, 'match: ' || ({rules}::text[])[u.rule + 1], {values} from unlinked u"
             " cross join lateral (select * from {hub} h where h.id = u.found offset 0) h where u.found is not null"
-            " order by u.found on conflict do nothing returning hub_id, crm_id),"
+            " order by u.found on conflict do nothing returning hub_id, crm_id, linked_by),"
             " noted as (insert into sync.change (run_id, connection, entity, hub_id, crm_id, side, kind, reason)"
-            " select %s, {connection}, {entity}, hub_id, crm_id, 'hub', 'link', 'matched' from linked)"
-            " select count(*) from linked"
+            " select %s, {connection}, {entity}, hub_id, crm_id, 'hub', 'link', 'matched by ' || substr(linked_by, 8)"
+            " from linked) select substr(linked_by, 8), count(*) from linked group by 1"
         ).format(
             base=base_table(stream),
             hub=hub_table(stream.entity),
             names=sql.SQL(", ").join(names),
             values=sql.SQL(", ").join(values),
+            rules=sql.Literal(candidates.rules(stream)),
             connection=sql.Literal(stream.connection),
             entity=sql.Literal(stream.entity),
         ),
         [run_id],
-    ).fetchone()
-    return rows[0] if rows else 0
+    ).fetchall()
+    return dict(rows)
 
 
 _NEW = sql.SQL("from unlinked u where u.found is null and u.candidates = 0 order by u.n")

@@ -1,6 +1,6 @@
 """Linking of CRM records that have no link yet: normalised, matched, created; what cannot be is set aside."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 import psycopg
@@ -16,10 +16,12 @@ from crm_sync.steps.work import Work
 
 
 class Linker:
-    """Links the CRM records of one chunk, inside its transaction."""
+    """Links the CRM records of one chunk, inside its transaction. `watch` is told of what was linked while the
+    temporary table `unlinked` still says how."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, watch: Callable[[Linked], None] | None = None) -> None:
         self.work = work
+        self.watch = watch
         self.open: dict[str, UUID] = {}  # linked, and more is to be decided: hub ids by CRM id
         self.in_doubt: set[str] = set()  # stay in the queue until outbound has found out
 
@@ -65,7 +67,9 @@ class Linker:
             self.work.failed.append(
                 Parked("crm", crm_id, "", ErrorClass.VALIDATION, "AMBIGUOUS_MATCH", what, crm_id=crm_id)
             )
-        if linked.created:
+        if self.watch is not None:
+            self.watch(linked)
+        elif linked.created:
             self._preview_created()
 
     def _preview_created(self) -> None:

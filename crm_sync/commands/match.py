@@ -1,0 +1,182 @@
+"""`crm-sync match`: who is who, before and after a first sync, in a terminal."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from crm_sync.commands import console
+from crm_sync.commands.workspace import Workspace, workspace
+from crm_sync.connectors.crm import Crm
+from crm_sync.core.spec import StreamSpec
+from crm_sync.hub import doubles
+from crm_sync.hub.doubles import Count, Group
+from crm_sync.hub.store import Store
+from crm_sync.steps import match as steps
+from crm_sync.steps.match import Example, Previews
+
+Mask = Callable[[str, str, str | None], str | None]
+
+
+def preview(words: Sequence[str], *, read: bool, as_json: bool) -> int:
+    """What a sync of these streams would link and create. Returns 1 if a record needs a person."""
+    here = workspace()
+    chosen = _streams(here, words)
+    url = here.database()
+    opened: dict[str, Crm] = {}
+    with ExitStack() as stack, console.err.status("preparing") as status:
+
+        def crm(name: str) -> Crm:
+            if name not in opened:
+                opened[name] = stack.enter_context(here.crm(here.system.connection(name), url))
+            return opened[name]
+
+        store = stack.enter_context(Store(url, dry_run=True))
+        found = steps.preview(store, crm, here.system, chosen, read=read, told=status.update)
+    mask = _mask(here)
+    if as_json:
+        console.out.print(
+            json.dumps(_as_json(found, mask), default=str, ensure_ascii=False, indent=2),
+            soft_wrap=True,
+            markup=False,
+        )
+    else:
+        _show(found, mask)
+    return 0 if found.clear else 1
+
+
+def doubled(words: Sequence[str], *, limit: int, as_json: bool) -> int:
+    """The doubles in each of these CRMs and in the hub, as far as they have been read. Returns 1 if there are any."""
+    here = workspace()
+    chosen = _streams(here, words)
+    entities = list(dict.fromkeys(stream.entity for stream in chosen))
+    with Store(here.database()) as store:
+        counts: list[Count] = []
+        groups: list[Group] = []
+        for stream in chosen:
+            counts += doubles.count_in_crm(store.conn, stream)
+            groups += doubles.in_crm(store.conn, stream, limit)
+        for entity in entities:
+            counts += doubles.count_in_hub(store.conn, here.system, entity)
+            groups += doubles.in_hub(store.conn, here.system, entity, limit)
+    mask = _mask(here)
+    if as_json:
+        said = {"counts": [asdict(c) for c in counts], "groups": [_group(g, mask) for g in groups]}
+        console.out.print(
+            json.dumps(said, default=str, ensure_ascii=False, indent=2), soft_wrap=True, markup=False
+        )
+    elif not groups:
+        console.out.print("no doubles in what has been read")
+    else:
+        console.out.print(_doubles(groups, mask))
+        console.out.print()
+        console.out.print(_counts(counts, "Groups of doubles"))
+    return 1 if groups else 0
+
+
+def _streams(here: Workspace, words: Sequence[str]) -> list[StreamSpec]:
+    targets = here.targets(words)
+    return [s for s in here.streams() if s.entity in targets.get(s.connection, ())]
+
+
+def _show(found: Previews, mask: Mask) -> None:
+    columns = (
+        "records", "linked already", "will link", "new in the hub", "new in the CRM", "ambiguous", "cannot enter",
+        "waits", "left alone", "doubles",
+    )  # fmt: skip
+    table = console.table("stream", *columns, title="What a sync would do", numbers=columns)
+    for one in found.streams:
+        numbers = (
+            one.records, one.linked, one.will_link, one.create_hub, one.create_crm, one.ambiguous, one.cannot_enter,
+            one.waits, one.left, one.doubled,
+        )  # fmt: skip
+        table.add_row(one.stream, *(console.number(number) for number in numbers))
+    console.out.print(table)
+    for one in found.streams:
+        if one.link:
+            by = ", ".join(f"{rule} {number:,}" for rule, number in one.link.items())
+            console.out.print(f"{one.stream} will link by: {by}", markup=False, soft_wrap=True)
+    doubled = [c for one in found.streams for c in one.doubles] + found.hub
+    if any(count.groups for count in doubled):
+        console.out.print()
+        console.out.print(_counts(doubled, "Groups of doubles (those in the hub: after the sync)"))
+    if any(one.examples for one in found.streams):
+        console.out.print()
+        console.out.print(_examples(found, mask))
+    console.out.print("\nNothing was written, neither to the hub nor to a CRM.", markup=False)
+
+
+def _examples(found: Previews, mask: Mask) -> Table:
+    table = console.table("stream", "would", "record", "why", "hub record", "values", title="Examples")
+    for one in found.streams:
+        for example in one.examples:
+            table.add_row(
+                one.stream,
+                example.outcome,
+                console.value(example.record),
+                console.value(example.why),
+                "\n".join(example.hub_ids),
+                console.value(_values(one.entity, example, mask)),
+            )
+    return table
+
+
+def _values(entity: str, example: Example, mask: Mask) -> str:
+    return ", ".join(f"{name}={mask(entity, name, v)}" for name, v in example.values.items() if v is not None)
+
+
+def _doubles(groups: Iterable[Group], mask: Mask) -> Table:
+    table = console.table("where", "same", "record", "linked with", "values")
+    for group in groups:
+        for place, member in enumerate(group.members):
+            first = place == 0
+            links = ", ".join(f"{system} {record}" for system, record in member.links.items())
+            shown = ", ".join(f"{n}={mask(group.entity, n, v)}" for n, v in member.values.items())
+            table.add_row(
+                f"{group.system}/{group.entity}" if first else "",
+                " + ".join(group.rule) if first else "",
+                console.value(member.record),
+                console.value(links or "nothing"),
+                console.value(shown),
+            )
+        if group.records > len(group.members):
+            table.add_row("", "", f"and {group.records - len(group.members):,} more", "", "")
+    return table
+
+
+def _counts(counts: Iterable[Count], title: str) -> Table:
+    table = console.table("where", "same", "groups", "records", title=title, numbers=("groups", "records"))
+    for count in counts:
+        if count.groups:
+            where, rule = f"{count.system}/{count.entity}", " + ".join(count.rule)
+            table.add_row(where, rule, console.number(count.groups), console.number(count.records))
+    return table
+
+
+def _as_json(found: Previews, mask: Mask) -> dict[str, Any]:
+    streams = []
+    for one in found.streams:
+        row = asdict(one)
+        for example in row["examples"]:
+            example["values"] = {n: mask(one.entity, n, v) for n, v in example["values"].items()}
+        streams.append(row)
+    return {"clear": found.clear, "streams": streams, "hub_doubles": [asdict(count) for count in found.hub]}
+
+
+def _group(group: Group, mask: Mask) -> dict[str, Any]:
+    row = asdict(group)
+    for member in row["members"]:
+        member["values"] = {n: mask(group.entity, n, v) for n, v in member["values"].items()}
+    return row
+
+
+def _mask(here: Workspace) -> Mask:
+    """How values are shown: as they are, unless the setting hides them as it does in the UI."""
+    if not here.settings.mask_review:
+        return lambda _entity, _field, value: value
+    from crm_sync.assets.tables import Masking
+
+    return Masking(here.system, here.settings)

@@ -1,0 +1,69 @@
+"""`crm-sync match` on simulated accounts: the preview, then the doubles."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from crm_sync.simulators.serve import Simulator
+from tests.cli.conftest import Place
+
+
+def test_a_preview_before_the_first_sync_writes_nothing_and_comes_true(
+    place: Place, simulators: Mapping[str, Simulator]
+) -> None:
+    place.run("setup")
+    said = place.run("match", "--preview", "--json")
+    told = json.loads(said.out)
+    assert said.status == (0 if told["clear"] else 1), said.err
+    assert place.rows(
+        "select (select count(*) from hub.contact) + (select count(*) from salesforce.contact)"
+    ) == [(0,)]
+    expected = {one["stream"]: one for one in told["streams"]}
+    assert expected["salesforce/contact"]["link"] == {"email": 15}
+    shown = place.run("match", "--preview").out
+    assert "salesforce/contact will link by: email 15" in shown
+    assert "Nothing was written" in shown
+
+    assert place.run("sync").status == 0
+    for name in ("salesforce", "hubspot"):
+        one = expected[f"{name}/contact"]
+        by = dict(
+            place.rows(f"select split_part(linked_by, ':', 1), count(*) from {name}.contact_base group by 1")
+        )
+        assert by.get("match", 0) == sum(one["link"].values())
+        assert by.get("create", 0) == one["create_hub"]
+        assert by.get("push", 0) == one["create_crm"]
+
+
+def test_doubles_are_listed_and_masked(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    none = place.run("match", "--doubles")
+    assert (none.status, none.out.strip()) == (0, "no doubles in what has been read")
+    place.rows(
+        "insert into hub.contact (last_name, email) select 'Lee', 'lee@x.example' from generate_series(1, 12)"
+    )
+    found = place.run("match", "--doubles", "salesforce/contact")
+    assert found.status == 1
+    assert "email=lee@x.example" in found.out
+    assert "and 2 more" in found.out
+    monkeypatch.setenv("CRM_SYNC_MASK_REVIEW", "on")
+    assert "lee@x" not in place.run("match", "--doubles").out
+    told = json.loads(place.run("match", "--doubles", "--json", "hubspot/contact").out)
+    assert "lee@x" not in str(told)
+    assert told["groups"][0]["records"] == 12
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ([], "say what to show"),
+        (["--preview", "--doubles"], "say what to show"),
+        (["--doubles", "--no-read"], "--no-read goes with --preview"),
+        (["--preview", "pipedrive"], "there is no connection 'pipedrive'"),
+        (["--doubles", "hubspot/lead"], "hubspot has no entity 'lead'"),
+    ],
+)
+def test_wrong_words_are_explained(place: Place, words: list[str], complaint: str) -> None:
+    said = place.run("match", *words)
+    assert said.status == 2
+    assert complaint in said.err
