@@ -1,0 +1,140 @@
+"""How `crm-sync undo` shows its plan and what came of it: tables for people, JSON for programs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import psycopg
+from rich.table import Table
+
+from crm_sync.commands import console
+from crm_sync.core.undo import Fate
+from crm_sync.hub import undo as memory
+from crm_sync.hub.undo import Row, Selection
+from crm_sync.steps.undo import Applied, Planned
+
+SHOWN = 100
+UNSENT = ("parked", "moved", "retry")
+"""Counts of outbound that mean that a CRM did not get something."""
+
+Mask = Callable[[str, str, str | None], str | None]
+
+
+def values(number: int) -> str:
+    return "value" if number == 1 else "values"
+
+
+def show(
+    conn: psycopg.Connection, selection: Selection, planned: Planned, mask: Mask, *, no_zone: bool
+) -> None:
+    out = console.out
+    zone = " (a time without a zone is UTC)" if no_zone else ""
+    out.print(f"undo of {selection}{zone}: {planned.journal_rows:,} rows in the journal", markup=False)
+    if not planned.journal_rows:
+        out.print("the sync wrote nothing there; nothing to undo")
+        return
+    if rows := memory.rows(conn, [Fate.UNDO], SHOWN):
+        out.print()
+        out.print(_plan_table(rows, planned.number(Fate.UNDO), mask))
+    if some := memory.rows(conn, [Fate.EDITED, Fate.LEFT], SHOWN):
+        out.print()
+        number = planned.number(Fate.EDITED, Fate.LEFT)
+        table = console.table(
+            "record", "field", "stays because", title=f"Stays as it is{_first(some, number)}"
+        )
+        for row in some:
+            table.add_row(
+                f"{row.entity} {row.hub_id}", row.field, " ".join(p for p in (row.about, row.detail) if p)
+            )
+        out.print(table)
+    out.print()
+    out.print(_totals_table(planned))
+    gets = ", ".join(f"{name} {number:,}" for name, number in planned.systems.items())
+    out.print(f"values to be written: {gets or 'none'}", markup=False)
+
+
+def _first(rows: list[Row], number: int) -> str:
+    return f" (the first {len(rows)} of {number:,})" if len(rows) < number else ""
+
+
+def _plan_table(rows: list[Row], number: int, mask: Mask) -> Table:
+    table = console.table(
+        "record", "field", "hub now", "goes back to", "and in", title=f"Goes back{_first(rows, number)}"
+    )
+    for row in rows:
+        table.add_row(
+            f"{row.entity} {row.hub_id}",
+            row.field,
+            console.value(mask(row.entity, row.field, row.old)),
+            console.value(mask(row.entity, row.field, row.value)),
+            ", ".join(f"{name} (waits)" if write["waits"] else name for name, write in row.writes.items())
+            or "·",
+        )
+    return table
+
+
+def _totals_table(planned: Planned) -> Table:
+    table = console.table("what", "entity", "field", "number", numbers=("number",), title="In all")
+    for total in planned.totals:
+        what = {Fate.UNDO: "goes back", Fate.ALREADY: "is back already"}.get(Fate(total.fate), total.about)
+        table.add_row(what, total.entity, total.field, f"{total.number:,}")
+    for left in planned.left:
+        table.add_row(f"not undone: {left.about}", left.entity, "", f"{left.number:,}")
+    return table
+
+
+def applied(own: str, planned: Planned, applied: Applied, after: Planned) -> None:
+    out = console.out
+    out.print(f"put back in the hub: {applied.fields:,} {values(applied.fields)}")
+    for name, report in applied.reports.items():
+        said = {
+            n: number
+            for n, number in report.counts.items()
+            if number and n in ("updated", "waiting", *UNSENT)
+        }
+        out.print(
+            f"{name}: {', '.join(f'{n} {number:,}' for n, number in said.items()) or 'nothing to send'}"
+        )
+    for name, why in applied.failures.items():
+        console.err.print(
+            f"{name}: put back in the hub, but not sent yet: {why}", markup=False, soft_wrap=True
+        )
+    if changed := planned.number(Fate.UNDO) - after.number(Fate.UNDO):
+        out.print(f"{changed:,} of the plan stayed after all:")
+        known = {(t.about, t.entity, t.field): t.number for t in planned.totals}
+        for total in after.totals:
+            more = total.number - known.get((total.about, total.entity, total.field), 0)
+            if more > 0 and total.fate != Fate.UNDO:
+                out.print(f"  {total.about}: {more:,} ({total.entity} {total.field})", markup=False)
+    out.print(f"to take this back: crm-sync undo {own}", markup=False)
+
+
+def as_json(conn: psycopg.Connection, selection: Selection, planned: Planned, mask: Mask) -> dict[str, Any]:
+    def row(r: Row) -> Mapping[str, Any]:
+        told = asdict(r)
+        for name in ("old", "value"):
+            told[name] = mask(r.entity, r.field, told[name])
+        told["writes"] = {
+            name: {**write, **{part: mask(r.entity, r.field, write[part]) for part in ("old", "new")}}
+            for name, write in r.writes.items()
+        }
+        return told
+
+    return {
+        "selection": asdict(selection),
+        "journal_rows": planned.journal_rows,
+        "totals": [asdict(total) for total in planned.totals],
+        "not_undone": [asdict(left) for left in planned.left],
+        "values_by_system": dict(planned.systems),
+        "plan": [row(r) for r in memory.rows(conn, [Fate.UNDO], SHOWN)],
+        "stays": [row(r) for r in memory.rows(conn, [Fate.EDITED, Fate.LEFT], SHOWN)],
+    }
+
+
+def applied_as_json(applied: Applied, after: Planned) -> dict[str, Any]:
+    return {
+        "fields": applied.fields,
+        "sent": {name: report.counts for name, report in applied.reports.items()},
+        "not_sent": applied.failures,
+        "totals": [asdict(total) for total in after.totals],
+    }
