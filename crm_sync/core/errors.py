@@ -265,12 +265,14 @@ def afterwards(do: Callable[[], None]) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class RecordError:
-    """Why one record of a batch was not accepted. The others went on."""
+    """Why one record of a batch was not accepted. The others went on. existing: the CRM's id of the record that has what
+    must be unique, where the CRM says it."""
 
     error_class: ErrorClass
     code: str
     message: str
     fields: tuple[str, ...] = ()
+    existing: str | None = None
 
     @property
     def rule(self) -> Rule:

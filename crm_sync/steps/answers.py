@@ -12,9 +12,9 @@ from psycopg import Connection
 
 from crm_sync.connectors import unmoved
 from crm_sync.connectors.crm import CRM_ID, MODIFIED_AT, BatchPage, Crm, Operation, Result
-from crm_sync.core.errors import RULES, ErrorClass, RecordState, SyncError, afterwards
+from crm_sync.core.errors import RULES, ErrorClass, RecordError, RecordState, SyncError, afterwards
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub import confirm, dirty, intents, mirror, parked, watermark
+from crm_sync.hub import confirm, dirty, doubles, intents, mirror, parked, watermark
 from crm_sync.hub.confirm import Answer
 from crm_sync.hub.parked import Parked
 from crm_sync.hub.store import Store
@@ -124,6 +124,8 @@ class Answers:
             return set()
         items = []
         again = set()
+        taken = [r.error.existing for r in refused if r.error and r.error.existing]
+        owners = doubles.owners(conn, self.stream, taken) if taken else {}
         known = [
             UUID(r.key) for r in refused if r.error and r.error.error_class is not ErrorClass.UNKNOWN_OUTCOME
         ]
@@ -136,7 +138,7 @@ class Answers:
                 continue
             field = next((self._ours[name] for name in r.error.fields if name in self._ours), "")
             items.append(
-                Parked("hub", r.key, field, r.error.error_class, r.error.code, r.error.message, None,
+                Parked("hub", r.key, field, r.error.error_class, r.error.code, _reason(r.key, r.error, owners), None,
                        UUID(r.key), by_key[r.key].crm_id)
             )  # fmt: skip
         parked.park(conn, self.stream, items, self.store.run_id)
@@ -176,6 +178,17 @@ class Answers:
             return None
         chosen = page.batch.filter([crm_id in stale for crm_id in page.batch.column(CRM_ID).to_pylist()])
         return BatchPage(chosen.drop_columns([MODIFIED_AT]))
+
+
+def _reason(key: str, error: RecordError, owners: Mapping[str, UUID]) -> str:
+    """The refusal; if another record has what must be unique, also which hub record that one is linked with."""
+    owner = owners.get(error.existing or "")
+    if owner is None or str(owner) == key:
+        return error.message
+    return (
+        f"{error.message}; it is linked with the hub record {owner}, so that this one and that are doubles: merge them, or"
+        " correct the one that is wrong (`crm-sync match --doubles` shows both)"
+    )
 
 
 def _moved(result: Result) -> bool:

@@ -67,3 +67,24 @@ def test_wrong_words_are_explained(place: Place, words: list[str], complaint: st
     said = place.run("match", *words)
     assert said.status == 2
     assert complaint in said.err
+
+
+def test_a_double_that_the_crm_refuses_names_the_hub_record_that_has_it(place: Place) -> None:
+    """A person deleted in one CRM before the first sync was made anew from the hub, then restored: the hub has two, and
+    of two with one e-mail address HubSpot takes one."""
+    place.run("setup")
+    assert place.run("sync", "hubspot/contact").status == 0
+    ((first, crm_id, email),) = place.rows(
+        "select b.hub_id, b.crm_id, h.email from hubspot.contact_base b join hub.contact h on h.id = b.hub_id"
+        " where h.email is not null order by h.email limit 1"
+    )
+    place.rows(f"insert into hub.contact (last_name, email) values ('Again', '{email}')")
+    place.run("sync", "hubspot/contact")
+    ((code, reason),) = place.rows("select code, reason from sync.parked where side = 'hub'")
+    assert code == "CONFLICT"
+    assert f"record {crm_id} already has this" in str(reason)
+    assert f"linked with the hub record {first}, so that this one and that are doubles" in str(reason)
+    assert str(email) not in str(reason)
+    found = json.loads(place.run("match", "--doubles", "hubspot/contact", "--json").out)["groups"]
+    (group,) = [g for g in found if g["system"] == "hub"]
+    assert {"hubspot": crm_id} in [member["links"] for member in group["members"]]

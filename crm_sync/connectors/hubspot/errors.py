@@ -150,7 +150,7 @@ def record_error(error: Mapping[str, Any], *, fallback: ErrorClass = ErrorClass.
     if said.existing is not None or code in {CONFLICT, "OBJECT_ALREADY_EXISTS"}:
         whose = f"record {said.existing}" if said.existing else "another record"
         text = f"HubSpot: {whose} already has this {where or 'unique value'}"
-        return RecordError(ErrorClass.VALIDATION, CONFLICT, text, said.fields)
+        return RecordError(ErrorClass.VALIDATION, CONFLICT, text, said.fields, said.existing)
     named = ", ".join(said.codes) or "no reason given"
     return RecordError(error_class, code, f"HubSpot refused {where or 'the record'}: {named}", said.fields)
 
