@@ -205,23 +205,11 @@ def _between(d: Difference, spec: FieldSpec, meaning: Meaning, rule: Rule | None
     other = rivals.claim(rival.direction, rival.policy, theirs, d.hub_now, d.hub_at, rival.place)
     won = rivals.stronger(mine, other)
     if won is None:
-        by_hand = mine.weight is None or other.weight is None
-        return _open(
-            d,
-            meaning,
-            Policy.MANUAL if by_hand else Policy.MOST_RECENT_WINS,
-            "manual" if by_hand else mine.said,
-        )
-    side = "crm" if won[0] else "hub"
-    against = f" against {other.said} of {d.hub_by}"
-    if won[1] == "weight":
-        said = mine.said + against
-    elif won[1] == "place":
-        said = f"{mine.said}{against}: the file of {'this connection' if won[0] else d.hub_by} comes first"
-    else:
-        same = "" if mine.said == other.said else against
-        said = f"{mine.said}{same} ({d.evidence}): {side} is newer"
-    return _settled(d, meaning, side, said, rule or theirs)
+        if mine.weight is None or other.weight is None:
+            return _open(d, meaning, Policy.MANUAL, "manual")
+        return _open(d, meaning, Policy.MOST_RECENT_WINS, mine.said)
+    said = rivals.told(mine, other, won, d.hub_by or "", d.evidence)
+    return _settled(d, meaning, "crm" if won.mine else "hub", said, rule or theirs)
 
 
 def _settled(d: Difference, meaning: Meaning, side: str, reason: str, rule: Rule | None) -> Verdict:

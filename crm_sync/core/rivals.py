@@ -14,6 +14,7 @@ of `most_recent_wins` equal or unknown times are left to a person.
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from typing import NamedTuple
 
 from crm_sync.core.rules import Rule
 from crm_sync.core.spec import Direction, Policy
@@ -73,19 +74,39 @@ def _weight(policy: Policy, rule: Rule | None, value: str | None) -> Weight | No
             return Weight.CRM_WINS if rule is None else Weight.RULE_CRM
 
 
-def stronger(mine: Claim, other: Claim) -> tuple[bool, str] | None:
-    """Whether `mine` is the stronger claim, and what told: "weight", "time" or "place". None: a person decides."""
+class Won(NamedTuple):
+    """Whether `mine` is the stronger claim, and what told: "weight", "time" or "place"."""
+
+    mine: bool
+    by: str
+
+
+def stronger(mine: Claim, other: Claim) -> Won | None:
+    """Which of two claims counts; the same one if they are given the other way round. None: a person decides."""
     one, two = _among(mine, other), _among(other, mine)
     if one is None or two is None:
         return None
     if one is not two:
-        return one > two, "weight"
+        return Won(one > two, "weight")
     by_time = one is Weight.BY_TIME
     if mine.at != other.at:
         if mine.at is None or other.at is None:
-            return None if by_time else (other.at is None, "time")
-        return mine.at > other.at, "time"
-    return None if by_time else (mine.place < other.place, "place")
+            return None if by_time else Won(other.at is None, "time")
+        return Won(mine.at > other.at, "time")
+    return None if by_time else Won(mine.place < other.place, "place")
+
+
+def told(mine: Claim, other: Claim, won: Won, name: str, evidence: str) -> str:
+    """The reason, for the journal. name: the other connection. evidence: what the times tell."""
+    against = f"{mine.said} against {other.said} of {name}"
+    match won.by:
+        case "weight":
+            return against
+        case "place":
+            return f"{against}: the file of {'this connection' if won.mine else name} comes first"
+        case _:
+            said = mine.said if mine.said == other.said else against
+            return f"{said} ({evidence}): {'crm' if won.mine else 'hub'} is newer"
 
 
 def _among(claim: Claim, rival: Claim) -> Weight | None:

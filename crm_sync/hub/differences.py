@@ -73,6 +73,8 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
     """Differences of these records, ordered by record; references translated through the links.
 
     A reference whose target is not linked on this connection, or is gone from the hub, has no translation: it waits.
+    Of values that are a conflict already, the CRM's time is the one of then: what we or others wrote since then into
+    other fields of the record makes this one no newer.
     """
     references = [
         spec for spec in stream.fields if spec.type is FieldType.REFERENCE and spec.entity is not None
@@ -81,7 +83,8 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
     to_crm = _translated(stream, references, "hub_id", "hub_now::uuid", "crm_id")
     query = sql.SQL(
         "select d.hub_id, d.crm_id, d.hub_version, d.field, d.hub_now, d.hub_then, d.crm_now, d.crm_then,"
-        " d.hub_changed, d.crm_changed, d.agreed, d.crm_at, {to_hub} as crm_as_hub, {to_crm} as hub_as_crm,"
+        " d.hub_changed, d.crm_changed, d.agreed,"
+        " case when c.id is null then d.crm_at else c.crm_changed_at end as crm_at, {to_hub} as crm_as_hub, {to_crm} as hub_as_crm,"
         " coalesce(p.changed_at, r.changed_at) as hub_at, coalesce(p.changed_by, r.changed_by) as hub_by,"
         " (p.changed_at is not null) as hub_at_is_of_field,"
         " case when c.status = 'skipped' then 'skip' else c.decision end as decision, c.decided_by, c.id as conflict,"

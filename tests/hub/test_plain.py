@@ -14,6 +14,8 @@ from crm_sync.core.spec import (
     Direction,
     FieldSpec,
     FieldType,
+    Policy,
+    Rival,
     StreamSpec,
     System,
     VendorField,
@@ -39,10 +41,12 @@ def _field(name: str, kind: FieldType, **more: object) -> FieldSpec:
     return FieldSpec(name, VendorField(name.title(), kind), **more)  # type: ignore[arg-type]
 
 
+FIRST = Rival(0, Direction.INBOUND, Policy.MOST_RECENT_WINS)
 FIELDS = (
     *(_field(str(kind), kind) for kind in POOLS),
     _field("told", FieldType.STRING, direction=Direction.INBOUND),
     _field("told_number", FieldType.NUMBER, direction=Direction.INBOUND),
+    _field("second", FieldType.STRING, direction=Direction.INBOUND, place=1, rivals={"beta": FIRST}),
     _field("ours", FieldType.STRING, direction=Direction.OUTBOUND),
     _field("rounded", FieldType.NUMBER, scale=2),
     _field("stage", FieldType.PICKLIST, to_hub={"Open": "a", "Won": "b"}, to_crm={"a": "Open", "b": "Won"}),
@@ -71,7 +75,10 @@ def filled(database_url: str, conn: psycopg.Connection) -> Iterator[psycopg.Conn
     yield conn
     conn.execute("drop schema acme cascade")
     conn.execute("drop table hub.thing cascade")
-    conn.execute("delete from sync.stream where entity = 'thing'")
+    for table in ("sync.stream", "sync.provenance", "review.rule"):
+        conn.execute(
+            sql.SQL("delete from {} where entity = 'thing'").format(sql.Identifier(*table.split(".")))
+        )
     conn.commit()
 
 
@@ -110,8 +117,20 @@ def _fits(spec: FieldSpec, text: str | None) -> bool:
     return text not in bad.get(spec.type, ())
 
 
-def test_what_is_plain_is_what_decide_takes(filled: psycopg.Connection) -> None:
+@pytest.mark.parametrize("ruled", [False, True])
+def test_what_is_plain_is_what_decide_takes(filled: psycopg.Connection, ruled: bool) -> None:
+    """With rules too, which say something about disputes only; and where another connection goes before."""
     conn = filled
+    conn.execute(
+        "insert into sync.provenance (entity, hub_id, field, changed_at, changed_by)"
+        " select 'thing', id, 'second', now(), 'beta' from hub.thing"
+    )
+    if ruled:
+        conn.execute(
+            "insert into review.rule (connection, entity, field, decision, made_by)"
+            " select 'acme', 'thing', f, 'use_hub', 'anna' from unnest(%s::text[]) f",
+            [[spec.name for spec in FIELDS]],
+        )
     ids = [row[0] for row in conn.execute("select id from hub.thing").fetchall()]
     decided: dict[UUID, dict[str, tuple[Kind, str | None, str]]] = {}
     for verdict in decide_all(STREAM, differences.read(conn, STREAM, ids)):

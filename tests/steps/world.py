@@ -1,5 +1,6 @@
 """A small world for the tests of the steps: a hub and memory CRMs, synced by the real steps on a real Postgres."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -49,12 +50,17 @@ entities:
 
 
 class World:
-    """The hub at `url` and one memory CRM per name; `sync` runs all steps of one connection."""
+    """The hub at `url` and one memory CRM per name; `sync` runs all steps of one connection. text: the connection file
+    of all, or of each by its name."""
 
-    def __init__(self, url: str, names: tuple[str, ...] = ("acme",), text: str = CONNECTION) -> None:
+    def __init__(
+        self, url: str, names: tuple[str, ...] = ("acme",), text: str | Mapping[str, str] = CONNECTION
+    ) -> None:
         self.url = url
         self.time = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
-        self.system: System = load_texts({f"{name}.yaml": text for name in names})
+        self.system: System = load_texts(
+            {f"{name}.yaml": text if isinstance(text, str) else text[name] for name in names}
+        )
         self.accounts = {
             name: MemoryAccount(clock=lambda: self.time, fields=self._fields()) for name in names
         }
