@@ -163,6 +163,28 @@ def status(as_json: AsJson = False, _debug: Debug = False) -> None:
     run(as_json=as_json)
 
 
+@app.command(
+    epilog="Examples:\n\n    crm-sync why contact lee@example.com\n\n    crm-sync why contact 003Qy00000ABCDE phone"
+)
+def why(
+    entity: str,
+    record: Annotated[
+        str, typer.Argument(metavar="ID", help="A hub id, a CRM's id, or a match key's value.")
+    ],
+    field: Annotated[str | None, typer.Argument(help="Only this one.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many rows of the journal, the newest.")] = 500,
+    as_json: AsJson = False,
+    _debug: Debug = False,
+) -> None:
+    """Why a record is as it is: what each side says, and every value it had, when, from whom and by which rule.
+
+    Exit status 1 if several records are meant; they are listed. CRM_SYNC_MASK_REVIEW=on hides personal data.
+    """
+    from crm_sync.commands.why import why as run
+
+    raise typer.Exit(run(entity, record, field, limit=limit, as_json=as_json))
+
+
 @app.command(epilog="Examples:\n\n    crm-sync check\n\n    crm-sync check hubspot")
 def check(
     connection: Annotated[
