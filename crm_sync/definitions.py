@@ -9,7 +9,7 @@ import os
 
 import dagster as dg
 
-from crm_sync.assets import checks, jobs, match, resolve, streams
+from crm_sync.assets import checks, guard, jobs, match, resolve, streams
 from crm_sync.core.spec import System
 from crm_sync.mapping.load import load
 from crm_sync.resources.alerts import alerts_resource
@@ -29,7 +29,7 @@ def build(system: System, settings: Settings, *, connect: Connect | None = None)
     syncs = jobs.sync_jobs(system)
     return dg.Definitions(
         assets=[*streams.assets(system, settings), *match.match_assets(system, settings)],
-        asset_checks=checks.checks(system, settings),
+        asset_checks=[*checks.checks(system, settings), *guard.checks(system)],
         jobs=[
             *syncs,
             *jobs.reconcile_jobs(system),

@@ -8,6 +8,7 @@ from crm_sync.core.spec import StreamSpec
 
 LOCATION = "crm_sync"  # as in workspace.yaml
 CHECK = "conflicts"
+GUARD = "guard"
 
 RESOLVE = "resolve_conflicts"
 RECHECK = "recheck_conflicts"

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 
 import dagster as dg
 
-from crm_sync.assets import names, schemas, tables
+from crm_sync.assets import guard, names, schemas, tables
 from crm_sync.assets.failures import RETRY, later, told
 from crm_sync.assets.partitions import DAYS, is_backfill, window_of
 from crm_sync.core.spec import Direction, StreamSpec, System
@@ -21,7 +21,6 @@ from crm_sync.resources.hub import Hub
 from crm_sync.resources.options import SyncOptions
 from crm_sync.settings import Settings
 from crm_sync.steps.hinted import hinted
-from crm_sync.steps.hub import hub as merge  # inside an asset, `hub` is the resource
 from crm_sync.steps.inbound import inbound
 from crm_sync.steps.options import Options, Report
 from crm_sync.steps.outbound import outbound
@@ -70,7 +69,7 @@ def inbound_asset(stream: StreamSpec, masking: tables.Masking) -> dg.AssetsDefin
         connections: dg.ResourceParam[Connections],
         options: SyncOptions,
     ) -> _Result:
-        with told(f"{stream.name} inbound"):
+        with told(f"{stream.name} inbound"), guard.reported(context, hub, stream.entity):
             flags, backfill = _flags(options), is_backfill(context)
             store, crm = hub.store(dry_run=flags.dry_run), connections.crm(stream.connection)
             # The next run goes on with neither a full read nor past days: those fail, so that somebody asks again. So
@@ -117,7 +116,7 @@ def hub_asset(system: System, entity: str, masking: tables.Masking) -> dg.Assets
             store = hub.store(dry_run=flags.dry_run)
             report = Report()
             for stream in streams:
-                report.include(merge(store, stream, flags))
+                report.include(guard.merged(store, stream, flags))
             return _result(report, flags, masking)
 
     return hub_of
@@ -155,7 +154,11 @@ def outbound_asset(system: System, stream: StreamSpec, masking: tables.Masking) 
         connections: dg.ResourceParam[Connections],
         options: SyncOptions,
     ) -> _Result:
-        with told(f"{stream.name} outbound"), later(context, stream):
+        with (
+            told(f"{stream.name} outbound"),
+            guard.reported(context, hub, stream.entity),
+            later(context, stream),
+        ):
             flags = _flags(options)
             store, crm = hub.store(dry_run=flags.dry_run), connections.crm(stream.connection)
             yield _result(outbound(store, crm, stream, flags), flags, masking)

@@ -71,7 +71,7 @@ def sync(
         partition=today(),
         progress=progress,
         title=f"syncing {connection or 'all connections'}",
-        total=len(keys) + len(checked),
+        total=len(keys) + 2 * len(checked),  # each entity has two checks
     )
 
 

@@ -18,7 +18,7 @@ from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.store import Store
 from crm_sync.steps.answers import Answers
-from crm_sync.steps.guard import Brake, blanked, guarding
+from crm_sync.steps.guard import Brake, blanked, guarding, stop_if_held
 from crm_sync.steps.options import Options, PlanRow, Report, calls_since
 from crm_sync.steps.planning import plan
 from crm_sync.steps.sending import Sender, operations_of
@@ -41,6 +41,7 @@ def outbound(
     for name in ("records", "created", "updated", "parked", "retry", "moved", "waiting", "disputes"):
         report.add(name, 0)
     if stream.direction is Direction.INBOUND:
+        stop_if_held(store, stream, "crm", options, report)
         report.notes.append("the stream is inbound: nothing is ever sent")
         return report
     configuration = {**options.as_configuration(), "direction": "outbound"}
