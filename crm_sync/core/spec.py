@@ -7,6 +7,7 @@ models that produce them are in `mapping/`; how a value is normalised is in `cor
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 
 from crm_sync.core.guard import Guard
@@ -201,6 +202,14 @@ class StreamSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class AutoResolve:
+    """Conflicts that have waited so long end by this policy, which is not `manual`."""
+
+    after: timedelta
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionSpec:
     """One account of a CRM. `options` are the kind's own settings (hosts, API version, auth) as checked by the
     mapping models; secrets in it are still references to environment variables (`SecretRef`). `lines`: on which line
@@ -212,6 +221,7 @@ class ConnectionSpec:
     streams: tuple[StreamSpec, ...]
     file: str
     schedule: str = "*/5 * * * *"
+    auto_resolve: AutoResolve | None = None
     limits: Limits = field(default_factory=Limits)
     lines: Mapping[str, int] = field(default_factory=dict)
 

@@ -21,6 +21,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from crm_sync.core.spec import Direction, FieldType, Operator, Policy
+from crm_sync.mapping.automatic import AutoResolveModel
 from crm_sync.mapping.limits import GuardModel, LimitsModel, Strict
 from crm_sync.mapping.nodes import Path
 from crm_sync.mapping.values import (
@@ -215,6 +216,9 @@ class ConnectionModel(Strict):
     guard: GuardModel | None = Field(
         None,
         description="How much one run may blank or delete before a person is asked; all keys may be left out.",
+    )
+    auto_resolve: AutoResolveModel | None = Field(
+        None, description="When conflicts that nobody looks at are settled by a policy. Default: never."
     )
     default_region: Region = Field("US", description="Country of telephone numbers without a country code.")
     entities: dict[str, EntityModel] = Field(min_length=1, description="Our entities that this account has.")

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from crm_sync.mapping.automatic import AutoResolveModel
 from crm_sync.mapping.explain import alternatives
 from crm_sync.mapping.kinds import (
     HubSpotAccessToken,
@@ -37,6 +38,7 @@ from crm_sync.mapping.schema import schema
 SECTIONS: dict[str, type[BaseModel]] = {
     "connection": ConnectionModel,
     "limits": LimitsModel,
+    "auto_resolve": AutoResolveModel,
     "guard": GuardModel,
     "entity": EntityModel,
     "filter": ConditionModel,
@@ -59,6 +61,7 @@ _WORDS = {
     "int": "whole number",
     "Limit": "whole number, percentage or `off`",
     "float": "percentage",
+    "timedelta": "age such as `7d`",
     "bool": "true or false",
     "SecretRef": "environment reference",
 }

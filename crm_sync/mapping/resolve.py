@@ -188,8 +188,9 @@ def _connection(parsed: Parsed, model: ConnectionModel, ordered: list[str]) -> C
         streams=tuple(sorted(streams, key=lambda stream: stream.order)),
         file=parsed.file,
         schedule=model.schedule,
+        auto_resolve=model.auto_resolve.auto_resolve() if model.auto_resolve is not None else None,
         limits=model.limits.limits() if model.limits is not None else Limits(),
-        lines=dict(_lines(parsed.node, model.options(), ())),
+        lines=dict(_lines(parsed.node, model.options(), ())) | dict(_entity_lines(parsed.node)),
     )
 
 
@@ -200,6 +201,13 @@ def _lines(node: Node, options: Mapping[str, Any], above: Path) -> Iterator[tupl
         yield dotted(path), node.line_of(path)
         if isinstance(value, dict):
             yield from _lines(node, value, path)
+
+
+def _entity_lines(node: Node) -> Iterator[tuple[str, int]]:
+    """Where each part of the mapping stands, by its dotted path: `entities.contact.fields.stage.values.won`."""
+    entities = node.value.get("entities") if isinstance(node.value, dict) else None
+    if entities is not None:
+        yield from _lines(node, {"entities": entities.plain()}, ())
 
 
 def _located(options: dict[str, Any], folder: FilePath) -> dict[str, Any]:
