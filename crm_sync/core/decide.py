@@ -22,6 +22,8 @@ OVERWRITES = 3
 OVERWRITTEN = "outbound field: the hub overwrites what was changed in the CRM"
 """The reason of such a write; the journal is asked by it how often that was."""
 
+LANDED = "a write of ours whose answer was lost landed late in the CRM: the hub's value is sent again"
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -30,9 +32,11 @@ class Difference:
     Values are canonical text, each in its own side's terms. crm_at: the CRM record's modification time, the
     latest time at which the field can have changed there. hub_at / hub_by: when our field (or, if not
     hub_at_is_of_field, our record) was last changed, and by whom: "hub" or the connection whose value was taken.
-    crm_as_hub / hub_as_crm: references translated through the links; unXX about exactly these two values. overwrites: how often the CRM's changes of an outbound field were
-    overwritten in a row, without a change in the hub; made_by_crm: one of these writes sent the same value over the
-    CRM's present one, and reading it back showed that one again.
+    crm_as_hub / hub_as_crm: references translated through the links; unused for other types. decision: what a
+    person decided about exactly these two values, in that conflict. overwrites: how often the CRM's changes of an
+    outbound field were overwritten in a row, without a change in the hub; made_by_crm: one of these writes sent the
+    same value over the CRM's present one, and reading it back showed that one again. landed: the CRM's value is what a
+    write of ours was to set whose answer never came, and which was not there when we looked.
     """
 
     hub_id: UUID
@@ -57,6 +61,7 @@ class Difference:
     conflict: int | None = None
     overwrites: int = 0
     made_by_crm: bool = False
+    landed: bool = False
     rules: tuple[Rule, ...] = ()
     hub_rules: tuple[Rule, ...] = ()
 
@@ -141,6 +146,8 @@ def decide(  # noqa: PLR0911 - the truth table, one line a row
         return _take(d, meaning, "inbound field: the CRM is the authority")
     if spec.direction is Direction.OUTBOUND:
         return _outbound(d, meaning)
+    if d.landed:
+        return _push(d, meaning, LANDED)
     if d.agreed and not d.hub_changed:
         return _take(d, meaning, "changed in the CRM")
     if d.agreed and not d.crm_changed:

@@ -13,7 +13,7 @@ from psycopg.rows import args_row
 
 from crm_sync.core.decide import OVERWRITTEN, Difference
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, StreamSpec
-from crm_sync.hub import frozen, rules
+from crm_sync.hub import doubts, frozen, rules
 from crm_sync.hub.sql import (
     base_of,
     base_table,
@@ -88,7 +88,7 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
         " coalesce(p.changed_at, r.changed_at) as hub_at, coalesce(p.changed_by, r.changed_by) as hub_by,"
         " (p.changed_at is not null) as hub_at_is_of_field,"
         " case when c.status = 'skipped' then 'skip' else c.decision end as decision, c.decided_by, c.id as conflict,"
-        " o.overwrites, o.made_by_crm"
+        " o.overwrites, o.made_by_crm, {landed} as landed"
         " from {view} d cross join lateral ({overwrites}) o"
         " left join sync.provenance p on p.entity = {entity} and p.hub_id = any(%(ids)s) and p.hub_id = d.hub_id"
         " and p.field = d.field"
@@ -104,6 +104,7 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
         to_crm=to_crm,
         view=differences_view(stream),
         overwrites=_overwrites(stream),
+        landed=doubts.landed(stream),
         entity=sql.Literal(stream.entity),
         connection=sql.Literal(stream.connection),
     )

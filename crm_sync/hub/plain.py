@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg import Connection, sql
 
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, StreamSpec
-from crm_sync.hub import frozen, merge
+from crm_sync.hub import doubts, frozen, merge
 from crm_sync.hub.differences import differs
 from crm_sync.hub.normal import as_normal, normal
 from crm_sync.hub.sql import base_table, hub_now, hub_table, ident, mirror_table, to_text
@@ -82,7 +82,7 @@ def _stage(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> lis
             " join {mirror} m on m.crm_id = b.crm_id and not m.deleted"
             " where b.hub_id = any(%s) and ({some}) and {all}"
             " and not exists (select from review.conflict c where c.connection = {connection} and c.entity = {entity}"
-            " and c.hub_id = b.hub_id and c.status = 'decided')"
+            " and c.hub_id = b.hub_id and c.status = 'decided') and not {doubted}"
         ).format(
             selected=sql.SQL(", ").join(selected),
             base=base_table(stream),
@@ -95,6 +95,7 @@ def _stage(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> lis
                 )
                 for spec in fields
             ),
+            doubted=doubts.of_record(stream),
             connection=sql.Literal(stream.connection),
             entity=sql.Literal(stream.entity),
         ),

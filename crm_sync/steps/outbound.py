@@ -12,7 +12,7 @@ from uuid import UUID
 from crm_sync.connectors.crm import CRM_ID, HUB_ID, BatchPage, Crm
 from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.core.spec import Direction, StreamSpec
-from crm_sync.hub import confirm, dirty, history, intents, mirror
+from crm_sync.hub import confirm, dirty, doubts, history, intents, mirror
 from crm_sync.hub.confirm import Accepted
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
@@ -157,6 +157,7 @@ class _Work:
             self._merge([page])
         if updates:
             self._merge(self.crm.by_ids(self.stream, [i.crm_id for i in updates if i.crm_id is not None]))
+        looked_at = self.crm.now()
         with self.store.transaction() as conn:
             accepted = [
                 Accepted(intent, found[key], {"settled": "found by its external id"})
@@ -170,6 +171,8 @@ class _Work:
             confirm.confirm(conn, self.stream, accepted, self.store.run_id)
             doubted = [(i, i.crm_id) for i in updates if i.crm_id and i.hub_id not in known]
             confirm.note_doubt(conn, self.stream, doubted, self.store.run_id)
+            unseen = [i for i in waiting if i.hub_id not in known]
+            doubts.note(conn, self.stream, unseen, looked_at, self.store.run_id)
             intents.forget(conn, self.stream, [i.hub_id for i in waiting])
             dirty.mark_hub(conn, self.stream, [i.hub_id for i in waiting])
         self.report.add("settled", len(accepted))

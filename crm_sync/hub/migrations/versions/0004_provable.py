@@ -80,7 +80,16 @@ comment on column sync.schema_change.records is 'Records that held one of the re
 """,
     "drop table sync.schema_change; drop table sync.schema",
 )
-INTENTS = ("", "")
+INTENTS = (
+    """
+create table sync.doubt (
+    connection text not null, entity text not null, hub_id uuid not null, field text not null, sent text,
+    looked_at timestamptz not null, run_id text, noted_at timestamptz not null default clock_timestamp());
+create index doubt_record on sync.doubt (connection, entity, hub_id);
+comment on table sync.doubt is 'Values of writes without an answer that were not there when we looked (looked_at, the CRM''s clock): one of them may land late.';
+""",
+    "drop table sync.doubt",
+)
 MATCHES = ("", "")
 # Appended in the order of time, so that a summary of each range of pages finds a period, at next to no cost for writing.
 UNDO = ("create index change_at on sync.change using brin (at)", "drop index sync.change_at")
