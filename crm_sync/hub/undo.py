@@ -34,7 +34,7 @@ class Selection:
 
     def __str__(self) -> str:
         """As the journal says it in the reason of an undo."""
-        parts = [f"run {self.run_id}"] if self.run_id else []
+        parts = [f"run {self.run_id}"] if self.run_id else ["what was written"]
         parts += [f"since {self.since:%Y-%m-%dT%H:%M:%SZ}"] if self.since else []
         parts += [f"until {self.until:%Y-%m-%dT%H:%M:%SZ}"] if self.until else []
         parts += [part for part in (self.entity, self.field, self.connection) if part]

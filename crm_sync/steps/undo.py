@@ -78,11 +78,12 @@ class Undo:
         Raises BusyError while a sync works on a stream concerned, CrmError if a CRM cannot be looked at.
         """
         number = undo.pick(self.conn, selection, self.system.entities)
-        for entity, first, last in undo.batches(self.conn, self.batch):
+        for entity, spans in self._spans(planned=False).items():
             with self._leases(entity):
-                looked = self._look(entity, first, last)
-                with self.store.transaction():
-                    undo.note(self.conn, self._judged(entity, first, last, looked))
+                for first, last in spans:
+                    looked = self._look(entity, first, last)
+                    with self.store.transaction():
+                        undo.note(self.conn, self._judged(entity, first, last, looked))
         return self.planned(number)
 
     def apply(self, selection: Selection, person: str) -> Applied:
@@ -92,10 +93,7 @@ class Undo:
         sync. What goes wrong with sending is told in `Applied.failures`.
         """
         done = Applied()
-        batches: dict[str, list[tuple[int, int]]] = {}
-        for entity, first, last in undo.batches(self.conn, self.batch, planned=True):
-            batches.setdefault(entity, []).append((first, last))
-        for entity, spans in batches.items():
+        for entity, spans in self._spans(planned=True).items():
             configuration = {"direction": "hub", "undo_of": str(selection), "by": person}
             with (
                 self._leases(entity),
@@ -118,6 +116,13 @@ class Undo:
     def planned(self, journal_rows: int) -> Planned:
         """The plan as it is now; after `apply`, with what was left after all."""
         return Planned(journal_rows, undo.totals(self.conn), undo.by_system(self.conn), undo.left(self.conn))
+
+    def _spans(self, *, planned: bool) -> dict[str, list[tuple[int, int]]]:
+        """First and last record of each batch, by entity."""
+        spans: dict[str, list[tuple[int, int]]] = {}
+        for entity, first, last in undo.batches(self.conn, self.batch, planned=planned):
+            spans.setdefault(entity, []).append((first, last))
+        return spans
 
     def _leases(self, entity: str) -> ExitStack:
         """No merge of the entity, and no read or write of its streams, beside us."""

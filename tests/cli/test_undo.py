@@ -88,7 +88,8 @@ def test_an_empty_selection_is_no_trouble(place: Place) -> None:
     told = place.run("undo", "--since", "2026-01-02T03:04")
     assert told.status == 0, told.err
     assert (
-        "undo of since 2026-01-02T03:04:00Z (a time without a zone is UTC): 0 rows in the journal" in told.out
+        "undo of what was written since 2026-01-02T03:04:00Z (a time without a zone is UTC): 0 rows in the journal"
+        in told.out
     )
     assert "the sync wrote nothing there" in told.out
     assert json.loads(place.run("undo", "--since", "2026-01-02", "--json").out)["journal_rows"] == 0
