@@ -179,7 +179,15 @@ def _runs(runs: Sequence[Run]) -> Table:
     for number, run in enumerate(runs, 1):
         flags = [
             name
-            for name in ("full", "force", "skip_validation", "backfill", "max_records", "start_date")
+            for name in (
+                "full",
+                "force",
+                "skip_validation",
+                "backfill",
+                "max_records",
+                "start_date",
+                "undo_of",
+            )
             if run.configuration.get(name)
         ]
         table.add_row(

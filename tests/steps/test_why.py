@@ -9,9 +9,11 @@ from crm_sync.core.errors import CrmError, ErrorClass, RecordError, SyncError
 from crm_sync.core.spec import ConnectionSpec, System
 from crm_sync.hub import review
 from crm_sync.hub.store import Store
+from crm_sync.hub.undo import Selection
 from crm_sync.simulators.serve import Simulator
 from crm_sync.steps import explained, why
 from crm_sync.steps.story import FieldNow, Line, State, Story, masked
+from crm_sync.steps.undo import Undo
 from tests.steps.org import Place
 from tests.steps.world import World
 
@@ -288,23 +290,27 @@ def test_odd_rows_of_the_journal_break_nothing(world: World) -> None:
 
 
 def test_what_was_taken_back_is_no_applications_work(world: World) -> None:
-    world.accounts["acme"].person_create("Contact", LEE)
+    acme = world.accounts["acme"]
+    crm_id = acme.person_create("Contact", LEE)
     world.sync()
-    with world.conn.transaction():
-        world.conn.execute("update hub.contact set last_name = 'Li'")
-        world.conn.execute(
-            "insert into sync.change (connection, entity, hub_id, field, side, kind, old_value, new_value, reason)"
-            " select 'hub', 'contact', id, 'last_name', 'hub', 'update', 'Lee', 'Li', 'undo of run 1 by mina'"
-            " from hub.contact"
-        )
+    world.wait(minutes=5)
+    acme.person_edit("Contact", crm_id, {"LastName": "Wrong"})
     world.sync()
-    story = _tell(world, "lee@x.example", "last_name")
+    run = str(world.one("select run_id from sync.change where new_value = 'Wrong'"))
+    world.wait(minutes=5)
+    with Store(world.url, run_id="taking-back") as store:
+        undo = Undo(store, world.system, world.crms.__getitem__)
+        undo.plan(Selection(run_id=run))
+        undo.apply(Selection(run_id=run), "mina")
+    story = _tell(world, crm_id, "last_name")
     assert [(*_short(line), line.person) for line in story.lines[2:]] == [
-        ("update", "hub", "last_name", "hub", "Lee", "Li", "mina"),
-        ("update", "acme", "last_name", "hub", "Lee", "Li", None),
+        ("update", "hub", "last_name", "acme", "Lee", "Wrong", None),
+        ("update", "hub", "last_name", "hub", "Wrong", "Lee", "mina"),
+        ("update", "acme", "last_name", "hub", "Wrong", "Lee", None),
     ]
     now = _now(story, "last_name")
-    assert (now.changed_by, now.because) == ("hub", "mina took back the changes of run 1")
+    assert (now.changed_by, now.because) == ("hub", f"mina took back the changes of run {run}")
+    assert "taking-back" in {told.run_id for told in story.runs}
 
 
 def test_dagster_tells_what_started_a_run(world: World) -> None:
