@@ -8,6 +8,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from crm_sync.core.errors import ErrorClass, HeldError, SyncError
+from crm_sync.hub import again
 from crm_sync.hub.store import Store
 
 
@@ -41,7 +42,8 @@ def running(
     history_id = row[0] if row else None
     progress = Progress()
     try:
-        yield progress
+        with again.explained(store.conn, f"{connection}/{entity}"):
+            yield progress
     except BaseException as error:
         message = str(error) if isinstance(error, SyncError) else type(error).__name__
         if not store.conn.closed and not store.dry_run:

@@ -14,8 +14,15 @@ from crm_sync.core.spec import FieldSpec, StreamSpec
 from crm_sync.hub.sql import base_table, from_text, hub_now, hub_table, ident
 
 
-def apply(conn: Connection, stream: StreamSpec, verdicts: Sequence[Verdict], run_id: str | None) -> set[UUID]:
-    """Apply the TAKE and CONVERGED among `verdicts`; returns the hub ids that went through.
+def apply(
+    conn: Connection,
+    stream: StreamSpec,
+    verdicts: Sequence[Verdict],
+    run_id: str | None,
+    *,
+    waits: bool = True,
+) -> set[UUID]:
+    """Apply the TAKE and CONVERGED among `verdicts`; returns the hub ids that went through. waits: see `move`.
 
     Raises psycopg.IntegrityError or DataError if the hub table itself refuses a value (a constraint of the
     user's): the caller narrows it down to the record.
@@ -27,7 +34,8 @@ def apply(conn: Connection, stream: StreamSpec, verdicts: Sequence[Verdict], run
     touched = {v.difference.field for v in moving}
     fields = [stream.field(name) for name in sorted(touched)]
     _stage(conn, moving, fields)
-    return move(conn, stream, [spec for spec in fields if spec.name in taken], fields, run_id)
+    taking = [spec for spec in fields if spec.name in taken]
+    return move(conn, stream, taking, fields, run_id, waits=waits)
 
 
 def move(
@@ -36,8 +44,11 @@ def move(
     taken: Sequence[FieldSpec],
     touched: Sequence[FieldSpec],
     run_id: str | None,
+    *,
+    waits: bool = True,
 ) -> set[UUID]:
-    """Apply what is in the temporary table `moving`; returns the hub ids that went through.
+    """Apply what is in the temporary table `moving`; returns the hub ids that went through. waits: for hub rows that an
+    application holds. In a transaction that holds such rows already, False: else two could wait for each other.
 
     A row of it is a record: hub_id, crm_id, version, crm_at, takes (whether anything of it goes into the hub), and of
     each field in `touched` `<name>_moves`, `_take`, `_value` (in the hub's terms), `_crm`, `_hub` (as they were read)
@@ -48,7 +59,7 @@ def move(
     conn.execute("create temporary table moved (hub_id uuid) on commit drop")
     conn.execute("select set_config('crm_sync.actor', %s, true)", [stream.connection])
     if taken:
-        _update_hub(conn, stream, taken)
+        _update_hub(conn, stream, taken, waits=waits)
     _move_base(conn, stream, touched)
     if taken:
         _note(conn, stream, taken, run_id)
@@ -105,7 +116,8 @@ def values(fields: Sequence[FieldSpec]) -> sql.Composable:
     return sql.SQL("cross join lateral (values {}) as v (field, take, value, hub, reason)").format(rows)
 
 
-def _update_hub(conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec]) -> None:
+def _update_hub(conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec], *, waits: bool) -> None:
+    """Hub rows are locked in the order of their ids, as an application can do it too: then nobody waits in a circle."""
     assignments = sql.SQL(", ").join(
         sql.SQL("{0} = case when {1} then {2} else {3} end").format(
             ident(spec.name),
@@ -117,10 +129,16 @@ def _update_hub(conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec
     )
     conn.execute(
         sql.SQL(
-            "with done as (update {hub} h set {assignments} from moving w"
-            " where h.id = w.hub_id and w.takes and h.xmin::text = w.version returning h.id)"
+            "with held as materialized (select h.id from {hub} h join moving w on w.hub_id = h.id"
+            " where w.takes and h.xmin::text = w.version order by h.id for no key update of h {skip}),"
+            " done as (update {hub} h set {assignments} from held join moving w on w.hub_id = held.id"
+            " where h.id = held.id returning h.id)"
             " insert into moved select id from done"
-        ).format(hub=hub_table(stream.entity), assignments=assignments)
+        ).format(
+            hub=hub_table(stream.entity),
+            assignments=assignments,
+            skip=sql.SQL("" if waits else "skip locked"),
+        )
     )
 
 

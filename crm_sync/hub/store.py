@@ -4,14 +4,14 @@ One `Store` serves one run. In a dry run everything happens in one transaction t
 that the plan is made by the same code on the same data as the real run. Here belongs no SQL about records.
 """
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Self, TypeVar
 
 import psycopg
 
-from crm_sync.core.errors import LostLeaseError, StorageError
-from crm_sync.hub import lease
+from crm_sync.hub import again, lease
 from crm_sync.hub.connect import connect
 from crm_sync.hub.lease import Lease
 
@@ -20,6 +20,8 @@ T = TypeVar("T")
 _SESSION = (
     "set datestyle = 'ISO, YMD'; set timezone = 'UTC'; set client_encoding = 'UTF8'; set jit = off;"
     " set work_mem = '64MB'; set random_page_cost = 1.1; set client_min_messages = warning; set application_name = 'crm_sync';"
+    # Whether a row is as it was read is asked of the row; a snapshot of the whole would only refuse more.
+    " set default_transaction_isolation = 'read committed';"
     # A machine that vanished without a word is noticed within two minutes, and its leases are free.
     " set tcp_keepalives_idle = 60; set tcp_keepalives_interval = 15; set tcp_keepalives_count = 4"
 )
@@ -28,8 +30,16 @@ _SESSION = (
 class Store:
     """A connection to the hub's database for the length of a run; not shared between threads."""
 
-    def __init__(self, url: str, *, dry_run: bool = False, run_id: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        dry_run: bool = False,
+        run_id: str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.url = url
+        self._sleep = sleep
         self.dry_run = dry_run
         self.run_id = run_id
         self.conn = connect(url, autocommit=True)
@@ -61,6 +71,20 @@ class Store:
             lease.renew(self.conn, self._leases)
             yield self.conn
 
+    def committed(self, do: Callable[[psycopg.Connection], T]) -> T:
+        """What `do` returns, in a transaction of its own that is begun again if others' locks broke it off. Within another
+        transaction of this run it is a part of that one, and stands or falls with it.
+
+        `do` may be called several times, so it changes nothing but the database, and asks no CRM for anything.
+        """
+
+        def once() -> T:
+            with self.transaction() as conn:
+                return do(conn)
+
+        idle = self.conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        return again.until_done(once, self._sleep) if idle or self.dry_run else once()
+
     def fenced(self, calls: Iterable[T]) -> Iterator[T]:
         """What `calls` gives, one by one; before each is asked for, the leases must still be ours.
 
@@ -81,10 +105,11 @@ class Store:
     def exclusive(self, what: str) -> Iterator[None]:
         """Hold the lease called `what` (a stream, or an entity in the hub) until the end of the block.
 
-        Raises BusyError at once if another session holds it: two runs of one stream never overlap. If the session
-        ends within the block, LostLeaseError; if the database's disk is full, StorageError.
+        Raises BusyError at once if another session holds it: two runs of one stream never overlap; also if others
+        held rows for too long. If the session ends within the block, LostLeaseError; if the database's disk is full,
+        or it broke off a statement, StorageError.
         """
-        with _explained(self.conn, what):
+        with again.explained(self.conn, what):
             held = self._take(what)
             try:
                 yield
@@ -107,24 +132,4 @@ class Store:
         return held
 
     def _check(self) -> None:
-        with self.transaction():
-            pass
-
-
-@contextmanager
-def _explained(conn: psycopg.Connection, what: str) -> Iterator[None]:
-    """Say in a sentence what the database's own troubles mean. Their texts name files of the server, no records."""
-    try:
-        yield
-    except psycopg.errors.DiskFull as error:
-        raise StorageError(
-            f"{what}: the disk of the database is full ({error.diag.message_primary}). What was committed stays; make"
-            " room and run the sync again, it goes on where this one stopped."
-        ) from error
-    except psycopg.OperationalError as error:
-        if not conn.broken:
-            raise
-        raise LostLeaseError(
-            f"{what}: the session with the database has ended, and the lease with it; this run wrote nothing since."
-            " The next run goes on where this one stopped."
-        ) from error
+        self.committed(lambda _: None)

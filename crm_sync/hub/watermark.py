@@ -66,12 +66,13 @@ class Job:
         return row[0] if row else None
 
     def save(self, state: Mapping[str, Any]) -> None:
-        with self._store.transaction() as conn:
-            conn.execute(
+        self._store.committed(
+            lambda conn: conn.execute(
                 "insert into sync.job (connection, entity, direction, state) values (%s, %s, %s, %s)"
                 " on conflict (connection, entity, direction) do update set state = excluded.state, saved_at = clock_timestamp()",
                 [*self._key, Jsonb(dict(state))],
             )
+        )
 
     def clear(self) -> None:
         with self._store.transaction() as conn:

@@ -6,6 +6,7 @@ next inbound sees what the CRM made of them (docs/decisions/0009-read-back.md).
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC
+from functools import partial
 from uuid import UUID
 
 from psycopg import Connection
@@ -80,7 +81,9 @@ class Answers:
         silent = [r.crm_id for r in accepted if r.returned is None and r.crm_id is not None]
         look = bool(silent) and len(by_key) <= READ_BACK
         pages = list(self.crm.by_ids(self.stream, silent)) if look else []
-        with self.store.transaction() as conn:
+
+        def recorded(conn: Connection) -> tuple[set[UUID], Report]:
+            report = Report()  # of this try
             if silent and not look:
                 # Pages of a reading that began before would pass for changes: they say what was there before.
                 watermark.Job(self.store, self.stream, "inbound").clear()
@@ -91,11 +94,15 @@ class Answers:
             if accepted:
                 told = (self._answer(r, partly, look=look) for r in accepted)
                 confirm.confirm_answers(conn, self.stream, told, self.store.run_id)
-            again = self._refused(conn, by_key, [r for r in results if not r.ok])
+            again = self._refused(conn, by_key, [r for r in results if not r.ok], report)
             changed = {UUID(r.key) for r in accepted if look or r.returned is not None}
             unsure = changed | {UUID(r.key) for r in accepted if incomplete and UUID(r.key) in incomplete}
             if unsure:
                 dirty.mark_differing(conn, self.stream, sorted(unsure))
+            return again, report
+
+        again, report = self.store.committed(recorded)
+        self.report.include(report)
         for r in accepted:
             kind = by_key[r.key].kind
             self.report.add("created" if kind == "create" else "updated")
@@ -118,7 +125,7 @@ class Answers:
         return Answer(result.key, result.crm_id or "", result.created, intents.as_json(told), stamp)
 
     def _refused(
-        self, conn: Connection, by_key: Mapping[str, Operation], refused: Sequence[Result]
+        self, conn: Connection, by_key: Mapping[str, Operation], refused: Sequence[Result], report: Report
     ) -> set[UUID]:
         if not refused:
             return set()
@@ -133,7 +140,7 @@ class Answers:
             if r.error is None:
                 raise SyncError(f"{self.stream.name}: a refused record without a reason (hub id {r.key})")
             if r.error.error_class not in _CERTAIN:
-                self.report.add("moved" if _moved(r) else "retry")
+                report.add("moved" if _moved(r) else "retry")
                 again.add(UUID(r.key))
                 continue
             field = next((self._ours[name] for name in r.error.fields if name in self._ours), "")
@@ -142,7 +149,7 @@ class Answers:
                        UUID(r.key), by_key[r.key].crm_id)
             )  # fmt: skip
         parked.park(conn, self.stream, items, self.store.run_id)
-        self.report.add("parked", len(items))
+        report.add("parked", len(items))
         intents.forget(conn, self.stream, known)
         return again
 
@@ -150,11 +157,15 @@ class Answers:
         """What somebody changed in the CRM before our write left goes into the mirror: the hub step decides anew."""
         expected = {r.crm_id: by_key[r.key].expected for r in moved if r.crm_id is not None}
         for page in self.crm.by_ids(self.stream, list(expected)) if expected else ():
-            with self.store.transaction() as conn:
-                mirror.merge(conn, self.stream, page)
-                stale = self._stale(conn, page, expected)
-                if stale is not None:
-                    mirror.merge(conn, self.stream, stale)
+            self.store.committed(partial(self._look_at, page, expected))
+
+    def _look_at(
+        self, page: BatchPage, expected: Mapping[str, Mapping[str, str | None]], conn: Connection
+    ) -> None:
+        mirror.merge(conn, self.stream, page)
+        stale = self._stale(conn, page, expected)
+        if stale is not None:
+            mirror.merge(conn, self.stream, stale)
 
     def _stale(
         self, conn: Connection, page: BatchPage, expected: Mapping[str, Mapping[str, str | None]]

@@ -6,6 +6,7 @@ on; a record that an application changed meanwhile stays dirty.
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 import psycopg
@@ -56,8 +57,7 @@ def hub(store: Store, stream: StreamSpec, options: Options, *, only: Sequence[UU
     ):
         size = min(CHUNK, options.max_records or CHUNK)
         for entries in dirty.chunks(store.conn, stream, size, only=only, up_to=brake.top):
-            with store.transaction():
-                _Chunk(Work(store, stream, options, report), brake).run(entries)
+            report.include(store.committed(partial(_work_off, store, stream, options, brake, entries)))
             if options.max_records is not None and report.counts["records"] >= options.max_records:
                 break
         progress.processed = report.counts["records"]
@@ -65,6 +65,20 @@ def hub(store: Store, stream: StreamSpec, options: Options, *, only: Sequence[UU
         progress.updated = report.counts["updated"]
         progress.failed = report.counts["parked"]
     log.info("%s hub: %s", stream.name, report.counts)
+    return report
+
+
+def _work_off(
+    store: Store,
+    stream: StreamSpec,
+    options: Options,
+    brake: Brake,
+    entries: Sequence[Entry],
+    _: psycopg.Connection,
+) -> Report:
+    """Work off one chunk in a transaction that may have to be begun again."""
+    report = Report()
+    _Chunk(Work(store, stream, options, report), brake).run(entries)
     return report
 
 
@@ -76,6 +90,7 @@ class _Chunk:
         self.brake = brake
         self.conn = work.conn
         self.stream = work.stream
+        self._holds = False  # hub rows, in the order of their ids: it must not wait for more of them
 
     def run(self, entries: Sequence[Entry]) -> None:
         work = self.work
@@ -133,6 +148,7 @@ class _Chunk:
                 )
         except (psycopg.IntegrityError, psycopg.DataError):
             return Taken()  # the others find out which record it is
+        self._holds = bool(taken.done)
         report.add("updated", len(taken.done))
         report.add("retry", len(taken.found - taken.done))
         for hub_id, name, reason in taken.shown:
@@ -234,11 +250,14 @@ class _Chunk:
 
     def _apply_at_once(self, verdicts: Sequence[Verdict]) -> set[UUID]:
         with self.conn.transaction() as applying:
-            done = merge.apply(self.conn, self.stream, verdicts, self.work.store.run_id)
+            done = merge.apply(
+                self.conn, self.stream, verdicts, self.work.store.run_id, waits=not self._holds
+            )
             if (
                 self.work.options.dry_run
             ):  # it lasts, and an application must not wait for these rows until it ends
                 raise psycopg.Rollback(applying)
+        self._holds = self._holds or (bool(done) and not self.work.options.dry_run)
         return done
 
     def _count(self, verdicts: Sequence[Verdict], applied: Sequence[Verdict]) -> None:

@@ -18,6 +18,8 @@ from itertools import chain
 from typing import Any, Self
 from uuid import UUID
 
+from psycopg import Connection
+
 from crm_sync.connectors.crm import Crm, Operation, Result
 from crm_sync.core.errors import afterwards
 from crm_sync.core.spec import StreamSpec
@@ -175,10 +177,13 @@ class Sender:
     def _intend(self, parcel: _Parcel) -> None:
         """Commit the intents, while the vendor may still be at work on another parcel."""
         made = parcel.made
-        with self._store.transaction() as conn:
+
+        def intended(conn: Connection) -> None:
             looked_at = map(str, made.looked_at - made.after)
             parked.replace(conn, self._stream, "hub", looked_at, made.refused, self._store.run_id)
             intents.note(conn, self._stream, made.intents, self._store.run_id)
+
+        self._store.committed(intended)
         parcel.operations = operations_of(self._stream, made.intents)
         made.intents = []  # they are in the database
 
@@ -203,8 +208,7 @@ class Sender:
 
     def _settle(self, parcel: _Parcel) -> None:
         parcel.made.open |= parcel.made.after
-        with self._store.transaction() as conn:
-            settle(conn, self._stream, parcel.entries, parcel.made)
+        self._store.committed(lambda conn: settle(conn, self._stream, parcel.entries, parcel.made))
 
 
 def operations_of(stream: StreamSpec, planned: Iterable[Intent]) -> list[Operation]:
