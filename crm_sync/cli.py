@@ -187,21 +187,29 @@ def why(
     raise typer.Exit(run(entity, record, field, limit=limit, as_json=as_json))
 
 
-@app.command(epilog="Examples:\n\n    crm-sync check\n\n    crm-sync check hubspot")
+@app.command(
+    epilog="Examples:\n\n    crm-sync check\n\n    crm-sync check hubspot\n\n    crm-sync check --acknowledge 12"
+)
 def check(
     connection: Annotated[
         str | None, typer.Argument(help="Which; without it: all.", show_default=False)
     ] = None,
+    acknowledge: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="ID", help="Accept a change of the CRM's fields; may be repeated.", show_default=False
+        ),
+    ] = None,
     _debug: Debug = False,
 ) -> None:
-    """Whether the connections work: credentials, limits, and every mapped field against the account.
+    """Whether the connections work: credentials, limits, every mapped field, and what changed in the CRM since.
 
     Exit status 1 if something is wrong: a refused login, a missing or read-only field, a picklist value the CRM does
-    not have.
+    not have, a change that waits for somebody.
     """
     from crm_sync.commands.check import check as run
 
-    raise typer.Exit(run(connection))
+    raise typer.Exit(run(connection, acknowledge or []))
 
 
 @app.command(epilog="Examples:\n\n    crm-sync schema > connection.schema.json")

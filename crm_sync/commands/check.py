@@ -1,32 +1,39 @@
 """`crm-sync check`: whether the connections work, and whether the accounts have what the connection files name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from crm_sync.commands import console
+from crm_sync.commands import console, drift
 from crm_sync.commands.workspace import workspace
 from crm_sync.connectors.crm import Crm, FieldInfo, Health, ObjectInfo
 from crm_sync.core.errors import CrmError
 from crm_sync.core.spec import ConnectionSpec, Direction, FieldSpec, StreamSpec
 
 
-def check(name: str | None) -> int:
-    """Check one connection, or all. Returns 1 if something is wrong, else 0."""
+def check(name: str | None, acknowledged: Sequence[int] = ()) -> int:
+    """Check one connection, or all, and accept these changes of their fields. Returns 1 if something is wrong, else 0.
+
+    Raises SyncError if there is no such connection, or no such change."""
     here = workspace()
     chosen = [here.connection(name)] if name else list(here.system.connections)
     url = here.database()
+    if acknowledged:
+        drift.acknowledge(url, acknowledged)
     wrong = 0
     for connection in chosen:
         with here.crm(connection, url) as crm, console.err.status(f"asking {connection.name}"):
             health = crm.check()
             found = [*health.problems, *(problems(crm, connection) if health.ok else ())]
-        wrong += len(found) + (not health.ok)
+            changed = drift.changed(url, crm if health.ok else None, connection)
+        wrong += len(found) + (not health.ok) + sum(row.waits and row.counts for row in changed)
         _show(connection, health, found)
+        drift.show(changed)
     return 1 if wrong else 0
 
 
 def problems(crm: Crm, connection: ConnectionSpec) -> Iterator[str]:
     """What the account lacks for the streams of the connection, one sentence each."""
     for stream in connection.streams:
+        crm.forget(stream.object)  # as it is now, not as it was a quarter of an hour ago
         try:
             info = crm.describe(stream.object)
         except CrmError as error:
