@@ -14,7 +14,7 @@ def sync_jobs(system: System) -> list[UnresolvedAssetJobDefinition]:
     return [
         dg.define_asset_job(
             names.sync_job(connection.name),
-            selection=dg.AssetSelection.assets(*connection_keys(system, connection.name)),
+            selection=_quick(system, dg.AssetSelection.assets(*connection_keys(system, connection.name))),
             tags={names.CONNECTION_TAG: connection.name},
             description=f"Two-way sync of {connection.name}: into the mirror, into the hub, back to the CRM.",
         )
@@ -27,7 +27,7 @@ def reconcile_jobs(system: System) -> list[UnresolvedAssetJobDefinition]:
     return [
         dg.define_asset_job(
             names.reconcile_job(connection.name),
-            selection=dg.AssetSelection.assets(*connection_keys(system, connection.name)),
+            selection=_quick(system, dg.AssetSelection.assets(*connection_keys(system, connection.name))),
             tags={names.CONNECTION_TAG: connection.name},
             config=run_config(full=True),
             description=f"Read everything of {connection.name} and compare everything; finds nothing if all is well.",
@@ -41,8 +41,11 @@ def common_jobs(system: System) -> list[UnresolvedAssetJobDefinition]:
     return [
         dg.define_asset_job(
             names.SYNC_ALL,
-            selection=dg.AssetSelection.assets(
-                *dict.fromkeys(key for one in system.connections for key in connection_keys(system, one.name))
+            selection=_quick(
+                system,
+                dg.AssetSelection.assets(
+                    *dict.fromkeys(key for one in system.connections for key in connection_keys(system, one.name))
+                ),
             ),
             description="Sync every connection: all CRMs into the hub, then the hub to all CRMs.",
         ),
@@ -52,6 +55,11 @@ def common_jobs(system: System) -> list[UnresolvedAssetJobDefinition]:
             description="Look for conflicts again and refresh the review tables; nothing is synced.",
         ),
     ]
+
+
+def _quick(system: System, selection: dg.AssetSelection) -> dg.AssetSelection:
+    """Without the checks `parity`, which read everything: they have a job of their own."""
+    return selection - dg.AssetSelection.checks(*(names.parity_key(entity) for entity in system.entities))
 
 
 def connection_keys(

@@ -9,10 +9,12 @@ from crm_sync.core.spec import StreamSpec
 LOCATION = "crm_sync"  # as in workspace.yaml
 CHECK = "conflicts"
 GUARD = "guard"
+PARITY = "parity"
 
 RESOLVE = "resolve_conflicts"
 RECHECK = "recheck_conflicts"
 SYNC_ALL = "sync_all"
+VERIFY = "verify"
 
 CONNECTION_TAG = "crm/connection"  # on runs; dagster.yaml lets one run with the same value go at a time
 BACKFILL_TAG = "dagster/backfill"
@@ -36,6 +38,10 @@ def match_key(entity: str) -> dg.AssetKey:
 
 def check_key(entity: str) -> dg.AssetCheckKey:
     return dg.AssetCheckKey(hub_key(entity), CHECK)
+
+
+def parity_key(entity: str) -> dg.AssetCheckKey:
+    return dg.AssetCheckKey(hub_key(entity), PARITY)
 
 
 def sync_job(connection: str) -> str:

@@ -1,4 +1,5 @@
 """The nightly reconcile: read everything, compare everything. It must find nothing; what it finds was lost elsewhere.
+Two hours later the check `parity`, which writes nothing and says whether that is so.
 
 It does not skip while a sync is in flight: the queue starts it when that is done, and the incremental schedule skips
 meanwhile.
@@ -43,3 +44,27 @@ def _schedule(connection: str, number: int) -> dg.ScheduleDefinition:
         )
 
     return nightly
+
+
+def verify_schedule(system: System) -> dg.ScheduleDefinition:
+    """One schedule for all connections: the check of an entity is about all of its streams."""
+
+    @dg.schedule(
+        name="nightly_verify",
+        job_name=names.VERIFY,
+        cron_schedule=f"{FIRST_MINUTE} 5 * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Compare the hub with every CRM, read anew; nothing is written.",
+    )
+    def nightly_verify(
+        context: dg.ScheduleEvaluationContext, hub: dg.ResourceParam[Hub]
+    ) -> dg.RunRequest | dg.SkipReason:
+        with hub.reading() as conn:
+            held = [text for c in system.connections if (text := breaker.open_now(conn, c.name)) is not None]
+        if held:
+            return dg.SkipReason(held[0])
+        day = today(context.scheduled_execution_time)
+        return dg.RunRequest(run_key=f"verify-{day}", run_config=run_config(full=True))
+
+    return nightly_verify

@@ -142,7 +142,11 @@ def test_the_nightly_reconcile_is_full(project: Project) -> None:
 
 def test_everything_runs_from_the_start(project: Project) -> None:
     repository = project.defs.get_repository_def()
-    assert {s.name for s in repository.schedule_defs} == {"incremental_acme", "nightly_acme"}
+    assert {s.name for s in repository.schedule_defs} == {
+        "incremental_acme",
+        "nightly_acme",
+        "nightly_verify",
+    }
     assert {s.name for s in repository.sensor_defs} == {"webhook_inbox", "hub_changes", "run_failures"}
     assert {s.default_status for s in repository.schedule_defs} == {dg.DefaultScheduleStatus.RUNNING}
     assert {s.default_status for s in repository.sensor_defs} == {dg.DefaultSensorStatus.RUNNING}

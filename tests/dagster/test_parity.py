@@ -1,0 +1,66 @@
+"""The check `parity`: in no sync, ERROR for what nothing explains, capped and masked."""
+
+from typing import Any
+
+import dagster as dg
+
+from crm_sync.assets import names
+from tests.dagster.project import Project, plain
+
+
+def settled(project: Project, people: int = 4) -> list[str]:
+    """People that both sides have, long ago as far as the watermark goes; their CRM ids."""
+    world, account = project.world, project.world.accounts["acme"]
+    ids = [
+        account.person_create("Contact", {"LastName": f"Person {n}", "Email": f"p{n}@x.example"})
+        for n in range(people)
+    ]
+    for _ in range(2):
+        project.sync()
+        world.wait(hours=1)
+        account.person_edit("Contact", ids[-1], {"LastName": "Last"})
+    return ids
+
+
+def evaluations(project: Project) -> list[dg.AssetCheckEvaluation]:
+    found = project.instance.event_log_storage.get_asset_check_execution_history(
+        names.parity_key("contact"), limit=10
+    )
+    return [record.event.dagster_event.event_specific_data for record in found if record.event is not None]  # type: ignore
+
+
+def test_it_is_in_no_sync(project: Project) -> None:
+    for job in (names.sync_job("acme"), names.reconcile_job("acme"), names.SYNC_ALL, names.RECHECK):
+        selected = project.defs.resolve_job_def(job).asset_layer.executable_asset_keys
+        checks = project.defs.resolve_job_def(job).asset_layer.asset_graph.asset_check_keys
+        assert names.parity_key("contact") not in checks, job
+        assert names.check_key("contact") in checks, job
+        assert selected or job == names.RECHECK
+    project.sync()
+    assert evaluations(project) == []
+
+
+def test_all_is_well(project: Project) -> None:
+    settled(project)
+    assert project.run(names.VERIFY, partition=None).success
+    (check,) = evaluations(project)
+    shown = plain(check.metadata)
+    assert check.passed
+    assert (shown["unexplained"], shown["streams"][0]["linked"]) == (0, 4)
+
+
+def test_what_nothing_explains_is_an_error_capped_and_masked(make: Any) -> None:
+    project: Project = make(CRM_SYNC_REVIEW_ROWS="2", CRM_SYNC_MASK_REVIEW="on")
+    settled(project)
+    with project.world.conn.transaction():
+        project.world.conn.execute("set local session_replication_role = replica")
+        project.world.conn.execute("update hub.contact set first_name = 'Secret'")
+    assert project.run(names.VERIFY, partition=None).success, "the check fails, not its run"
+    (check,) = evaluations(project)
+    shown = plain(check.metadata)
+    assert (check.passed, check.severity, check.blocking) == (False, dg.AssetCheckSeverity.ERROR, False)
+    assert shown["unexplained"] >= 3
+    assert len(shown["differences"]) == 2
+    assert shown["differences"][0]["explanation"].startswith("UNEXPLAINED")
+    assert "Secret" not in str(shown)
+    assert "Person" not in str(shown)
