@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, Self
 
 import pyarrow as pa
 
+from crm_sync.connectors.identity import Identity
 from crm_sync.core.errors import RecordError
 from crm_sync.core.spec import Condition, StreamSpec
 from crm_sync.core.window import QUIET
@@ -217,6 +218,11 @@ class Crm(ABC):
     @abstractmethod
     def check(self) -> Health:
         """Whether the credentials work. Refusals are told in the answer, not raised."""
+
+    def identity(self, before: str | None = None) -> Identity | None:  # noqa: ARG002 - not every vendor tells
+        """Which account the login leads to; None if the vendor does not tell. `before`: the login's digest that was told
+        last time. None too, without a call, if it is that still: then it is the same account."""
+        return None
 
     @abstractmethod
     def describe(self, object_name: str) -> ObjectInfo:

@@ -83,6 +83,7 @@ class Transport:
         _keep_libraries_quiet()
         self.connection = connection
         self.settings = settings
+        self.auth = auth
         self._base_url = base_url
         self._classify = classify
         self._limiter = limiter or LocalLimiter(sleep=settings.sleep)

@@ -20,6 +20,7 @@ from crm_sync.hub.plain import Taken
 from crm_sync.hub.sql import base_table
 from crm_sync.hub.store import Store
 from crm_sync.steps.guard import Brake, guarding
+from crm_sync.steps.identity import unchanged
 from crm_sync.steps.linking import Linker
 from crm_sync.steps.options import PREVIEW_ROWS, Options, Report
 from crm_sync.steps.reasons import invalid_value, refused_by_hub
@@ -53,6 +54,7 @@ def hub(store: Store, stream: StreamSpec, options: Options, *, only: Sequence[UU
     with (
         store.exclusive(f"hub {stream.entity}"),
         history.running(store, stream.connection, stream.entity, "merge", configuration) as progress,
+        unchanged(store, stream, options, report),
         guarding(store, stream, "hub", options, report, only=only) as brake,
     ):
         size = min(CHUNK, options.max_records or CHUNK)

@@ -14,11 +14,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crm_sync.connectors.crm import Crm, Page, ReadRequest, Window
+from crm_sync.core.errors import HeldBackError
 from crm_sync.core.spec import StreamSpec
 from crm_sync.core.window import Reading, next_watermark, reading
 from crm_sync.hub import dirty, frozen, history, mirror, watermark
 from crm_sync.hub.store import Store
-from crm_sync.steps import schema
+from crm_sync.steps import guard, schema
+from crm_sync.steps.identity import unchanged
 from crm_sync.steps.options import Options, Report, calls_since
 
 log = logging.getLogger(__name__)
@@ -37,7 +39,8 @@ def inbound(
 ) -> Report:
     """Bring the mirror of `stream` up to date; `partition` is the run's range of days (UTC), None for "up to now".
 
-    Raises BusyError if the stream is being read by another process, CrmError if the CRM cannot be read.
+    Raises BusyError if the stream is being read by another process, CrmError if the CRM cannot be read, HeldBackError if
+    it is another account than before, or a full read brings next to nothing.
     """
     configuration = {**options.as_configuration(), "direction": "inbound", "backfill": backfill}
     with (
@@ -46,6 +49,7 @@ def inbound(
             store, stream.connection, stream.entity, _sync_type(options, backfill), configuration
         ) as progress,
         _counted(crm, progress) as report,
+        unchanged(store, stream, options, report, crm),
     ):
         work = _Inbound(store, crm, stream, options, report)
         window = reading(
@@ -112,12 +116,23 @@ class _Inbound:
         self.back -= absent
         most = self.options.max_records
         self.truncated = most is not None and self.report.counts["read"] >= most
+        if window.full and not self.truncated:
+            self._not_empty()
         if not self.truncated:
             self.deletions = _deletions(self.store, self.crm, self.stream, window, self.job.started)
         if self.deletions is not None:
             for page in self.crm.deleted(self.stream, self.deletions):
                 with self.store.transaction() as conn:
                     self._count(mirror.merge(conn, self.stream, page))
+
+    def _not_empty(self) -> None:
+        """What a full read did not bring must not be taken for deleted if that is nearly everything."""
+        try:
+            guard.full_read(self.store, self.stream, self.job.read, self.options, self.report)
+        except HeldBackError:
+            with self.store.transaction():
+                self.job.clear()  # the next one reads everything again, not only what follows
+            raise
 
     def end(self, window: Reading) -> None:
         """In one transaction: the watermark, the fields that thaw, the end of the vendor's job."""
@@ -155,12 +170,12 @@ class _Inbound:
                 merged = mirror.merge(conn, self.stream, page, unsure_from=self._unsure_from())
                 frozen.freeze(conn, self.stream, merged.absent, since)
                 if not merged.unsure:
-                    self.job.merged(page.progress, merged.newest)
+                    self.job.merged(page.progress, merged)
             self._count(merged)
             if merged.unsure:
                 self._ask(merged.unsure)
                 with self.store.transaction():  # until then the page would be read again, and asked about
-                    self.job.merged(page.progress, merged.newest)
+                    self.job.merged(page.progress, merged)
             absent |= merged.absent
         return absent
 
@@ -225,6 +240,8 @@ class _ReadJob:
         self._request: dict[str, Any] = {}
         self.newest: datetime | None = None
         """The newest modification time that was read, by the runs before this one as well."""
+        self.read = 0
+        """How many records, likewise."""
 
     def begin(self, stream: StreamSpec, window: Reading) -> Mapping[str, Any] | None:
         """State of an unfinished read of the same records, or None."""
@@ -234,6 +251,7 @@ class _ReadJob:
             return None
         self._resumed = datetime.fromisoformat(state["started"])
         self.newest = datetime.fromisoformat(state["newest"]) if state["newest"] else None
+        self.read = int(state.get("read", 0))
         vendor: Mapping[str, Any] = state["vendor"]
         return vendor
 
@@ -242,9 +260,10 @@ class _ReadJob:
         """The vendor's clock when the read began; if an unfinished read is being finished, when that one did."""
         return self._resumed or self._start.at()
 
-    def merged(self, progress: Mapping[str, Any] | None, newest: datetime | None) -> None:
-        """A page has been merged in the present transaction; `newest` is its newest modification time."""
-        self.newest = max(filter(None, (self.newest, newest)), default=None)
+    def merged(self, progress: Mapping[str, Any] | None, page: mirror.Merged) -> None:
+        """A page has been merged in the present transaction."""
+        self.newest = max(filter(None, (self.newest, page.newest)), default=None)
+        self.read += page.read
         if progress is not None:
             self.save(progress)
 
@@ -255,6 +274,7 @@ class _ReadJob:
                 "request": self._request,
                 "started": self.started.isoformat(),
                 "newest": newest,
+                "read": self.read,
                 "vendor": dict(state),
             }
         )

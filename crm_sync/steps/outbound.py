@@ -19,6 +19,7 @@ from crm_sync.hub.intents import Intent
 from crm_sync.hub.store import Store
 from crm_sync.steps.answers import Answers
 from crm_sync.steps.guard import Brake, blanked, guarding, stop_if_held
+from crm_sync.steps.identity import unchanged
 from crm_sync.steps.options import Options, PlanRow, Report, calls_since
 from crm_sync.steps.planning import plan
 from crm_sync.steps.sending import Sender, operations_of
@@ -48,6 +49,7 @@ def outbound(
     with (
         store.exclusive(stream.name),
         history.running(store, stream.connection, stream.entity, "outbound", configuration) as progress,
+        unchanged(store, stream, options, report, crm),
         guarding(store, stream, "crm", options, report, only=only) as brake,
     ):
         before = dict(crm.calls)

@@ -28,6 +28,17 @@ class Account(Ground):
             read(refused, contact)
         assert caught.value.error_class is ErrorClass.AUTH
 
+    def test_the_account_is_told_and_a_known_login_costs_no_call(self, crm):
+        told = crm.identity()
+        if told is None:
+            pytest.skip("this vendor does not tell which account it is")
+        assert told.account
+        assert crm.identity() == told
+        before = sum(crm.calls.values())
+        assert crm.identity(told.login) == (None if told.login else told)
+        assert sum(crm.calls.values()) == before
+        assert crm.identity("another login") == told
+
     @pytest.mark.parametrize("entity", ["contact", "company", "deal"])
     def test_describe_knows_the_mapped_fields(self, crm, streams, entity):
         stream = streams[entity]

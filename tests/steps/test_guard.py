@@ -3,6 +3,8 @@ that through."""
 
 import pytest
 
+from crm_sync.connectors.memory import MemoryCrm
+from crm_sync.connectors.memory_account import MemoryAccount
 from crm_sync.core.errors import HeldBackError
 from crm_sync.hub import holds
 from tests.steps.world import CONNECTION, World
@@ -39,6 +41,11 @@ def _blank(world: World, ids: list[str], field: str = "Phone") -> None:
 
 def _phones(world: World) -> object:
     return world.one("select count(phone) from hub.contact")
+
+
+def _empty(world: World) -> MemoryCrm:
+    """A CRM that shows nothing any more."""
+    return MemoryCrm(MemoryAccount(clock=lambda: world.time), name="acme")
 
 
 def _held(world: World) -> holds.Hold:
@@ -173,19 +180,6 @@ def test_keys_that_change_everywhere_are_asked_about(world: World) -> None:
     assert world.writes() == before
 
 
-def test_other_streams_go_on(two: World) -> None:
-    ids = _people(two, number=MANY)
-    two.sync("beta")
-    two.wait(minutes=5)
-    _blank(two, ids)
-    two.conn.execute("update hub.contact set first_name = 'Ann' where email = 'p0@x.example'")
-    with pytest.raises(HeldBackError):
-        two.sync("acme")
-    two.accounts["beta"].person_create("Contact", {"LastName": "Two", "Email": "two@x.example"})
-    with pytest.raises(HeldBackError, match="acme/contact"):
-        two.sync("beta")  # its hub steps come to acme's stream last
-
-
 def test_a_dry_run_says_what_the_guard_would_say(world: World) -> None:
     ids = _people(world)
     _blank(world, ids)
@@ -248,3 +242,44 @@ def test_the_limits_are_options(fresh_database_url: str, option: str, passes: bo
         with pytest.raises(HeldBackError):
             world.sync()
     world.close()
+
+
+def test_a_full_read_that_brings_next_to_nothing_is_a_fault(world: World) -> None:
+    ids = _people(world)
+    account = world.accounts["acme"]
+    crm = world.crms["acme"]
+    world.crms["acme"] = _empty(world)
+    before = world.one("select position from sync.watermark where entity = 'contact'")
+    with pytest.raises(HeldBackError, match="a full read brought 0 records, but 40 are linked"):
+        world.sync("acme", "contact", full=True)
+    assert world.one("select position from sync.watermark where entity = 'contact'") == before
+    with pytest.raises(
+        HeldBackError, match="a full read brought 0 records"
+    ):  # nor does the next one go on as if
+        world.sync("acme", "contact")
+    world.crms["acme"] = crm
+    world.sync("acme", "contact", full=True)  # it is back: nobody has to say anything
+    assert world.one("select array_agg(distinct status) from sync.hold") == ["withdrawn"]
+    assert len(account.rows("Contact")) == len(ids)
+    assert world.one("select count(*) from acme.contact where deleted") == 0
+
+
+def test_a_full_read_that_was_interrupted_is_counted_as_a_whole(world: World) -> None:
+    _people(world)
+    world.crms["acme"].knobs.page_size = 10
+    for _ in range(4):
+        world.sync("acme", "contact", full=True, max_records=10)
+    world.sync("acme", "contact", full=True)
+    assert world.one("select count(*) from sync.hold") == 0
+
+
+def test_a_crm_that_is_meant_to_be_empty_is_confirmed(world: World) -> None:
+    _people(world)
+    world.crms["acme"] = _empty(world)
+    with pytest.raises(HeldBackError):
+        world.sync("acme", "contact", full=True)
+    holds.confirm(world.conn, _held(world).id, "ann")
+    world.sync("acme", "contact", full=True)
+    assert world.one("select status from sync.hold") == "done"
+    with pytest.raises(HeldBackError):  # once
+        world.sync("acme", "contact", full=True)

@@ -47,6 +47,7 @@ from crm_sync.connectors.hubspot.pipelines import Pipelines, properties_of
 from crm_sync.connectors.hubspot.properties import Properties
 from crm_sync.connectors.hubspot.reading import Reader
 from crm_sync.connectors.hubspot.rows import Shape, shape
+from crm_sync.connectors.identity import Identity
 from crm_sync.connectors.oauth import BearerAuth
 from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.core.spec import Condition, StreamSpec
@@ -161,6 +162,10 @@ class HubSpotCrm(Crm):
         if self._portal_id not in (None, portal):
             problems = (f"the token belongs to account {portal}, but portal_id says {self._portal_id}",)
         return Health(not problems, f"{portal} {name}".strip(), "", {**detail, **self.limits}, problems)
+
+    def identity(self, before: str | None = None) -> Identity | None:
+        now = login.digest(self._transport)
+        return None if now == before else Identity(str(self._account().get("portalId") or ""), now)
 
     def describe(self, object_name: str) -> ObjectInfo:
         """Properties, associations, stages by name. A contact also needs one of email, firstname and lastname."""

@@ -1,8 +1,9 @@
 """How a connection logs in: by the token of a private app, or as a user who has connected a public one."""
 
+from crm_sync.connectors import identity
 from crm_sync.connectors.build import Options
-from crm_sync.connectors.http import TransportSettings
-from crm_sync.connectors.oauth import Grant, RefreshTokenGrant, StaticToken, TokenEndpoint
+from crm_sync.connectors.http import Transport, TransportSettings
+from crm_sync.connectors.oauth import BearerAuth, Grant, RefreshTokenGrant, StaticToken, TokenEndpoint
 
 
 def grant(name: str, options: Options, token_url: str, settings: TransportSettings) -> Grant:
@@ -20,3 +21,11 @@ def grant(name: str, options: Options, token_url: str, settings: TransportSettin
         settings=settings,
     )
     return RefreshTokenGrant(endpoint, options.get("auth.refresh_token"))
+
+
+def digest(transport: Transport) -> str:
+    """A short name for the login: a private app's token, or what an installation of a public app is renewed by. Either
+    belongs to one account for good."""
+    auth = transport.auth
+    token = auth.token() if isinstance(auth, BearerAuth) else {}
+    return identity.digest(str(token.get("refresh_token") or token.get("access_token") or ""))

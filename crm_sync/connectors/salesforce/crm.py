@@ -31,6 +31,7 @@ from crm_sync.connectors.crm import (
     Window,
 )
 from crm_sync.connectors.http import Transport, TransportSettings
+from crm_sync.connectors.identity import Identity
 from crm_sync.connectors.oauth import BearerAuth
 from crm_sync.connectors.salesforce import (
     bulk_ingest,
@@ -47,6 +48,7 @@ from crm_sync.connectors.salesforce import (
 )
 from crm_sync.connectors.salesforce.api import HEADERS, Api
 from crm_sync.connectors.salesforce.limits import QUOTAS, hear
+from crm_sync.connectors.salesforce.login import organisation
 from crm_sync.connectors.salesforce.writing import Look, Writer
 from crm_sync.core.errors import CrmError
 from crm_sync.core.spec import StreamSpec
@@ -124,6 +126,9 @@ class SalesforceCrm(Crm):
         if not self._transport.heard_from_vendor:
             self._transport.request("GET", "/services/data/", family="clock", idempotent=True)
         return self._transport.now()
+
+    def identity(self, before: str | None = None) -> Identity | None:  # noqa: ARG002 - the login's answer tells
+        return Identity(organisation(self._auth.token()))
 
     def check(self) -> Health:
         try:

@@ -97,6 +97,16 @@ def accept(name: str, host: str) -> Callable[[Mapping[str, Any]], Mapping[str, A
     return keep
 
 
+def organisation(token: Mapping[str, Any]) -> str:
+    """The id of the organisation that a token is for, in its 15 characters; empty if nothing tells. A login's answer does,
+    and so does a session id, which begins with it ("Session ID", Salesforce help)."""
+    told = str(token.get("organisation") or "")
+    if not told.startswith("00D"):
+        session, mark, _ = str(token.get("access_token") or "").partition("!")
+        told = session if mark and session.startswith("00D") else ""
+    return told[:15]
+
+
 def trusted(address: str, host: str) -> bool:
     """Whether a token may be sent to that address."""
     parts, own = urlsplit(address), urlsplit(host)

@@ -29,8 +29,9 @@ create index hold_record_crm on sync.hold_record (hold, kind, field, crm_id) whe
 comment on table sync.hold_record is 'The very records that a hold is about: what one confirmation lets through.';
 
 create table sync.identity (
-    connection text primary key, identity text not null, since timestamptz not null default clock_timestamp());
+    connection text primary key, account text not null, login text not null default '', since timestamptz not null default clock_timestamp());
 comment on table sync.identity is 'Which account a connection reached when it was first synced, or last confirmed; connection * is the database itself.';
+comment on column sync.identity.login is 'Digest of the login that leads there: while it is the same one, nobody has to ask.';
 """,
     """
 drop table sync.identity;
