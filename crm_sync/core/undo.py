@@ -84,7 +84,7 @@ class Write:
 @dataclass(frozen=True, slots=True)
 class Judged:
     """The fate of one field. about: why, the same for many; detail: what only concerns this one. old, value: the hub's
-    value now and to be."""
+    value now and to be. writes: what goes to the CRMs; of a field that is back already, what did not reach them yet."""
 
     touched: Touched
     fate: Fate
@@ -119,24 +119,20 @@ def judge(t: Touched, places: Sequence[Place], known: Known, terms: "Terms") -> 
     if isinstance(value, Judged):
         return value
     old = t.hub_now
+    live = [place for place in places if not place.gone]
     if terms.plain(spec, old) == terms.plain(spec, value) or _says_so_already(t, known, terms):
-        return Judged(t, Fate.ALREADY, old=old, value=old)
+        late = [place for place in live if place.agreed and place.hub_then != old]
+        return Judged(t, Fate.ALREADY, old=old, value=old, writes=_writes(late, old, known, terms)[0])
     if t.interrupted:
         return Judged(t, Fate.EDITED, "changed in between by what is not selected")
-    live = [place for place in places if not place.gone]
     complaint = _hub_edited(t, live, spec, terms) or next(
         (found for place in live if (found := _crm_complaint(t, place, terms)) is not None), None
     )
     if complaint is not None:
         return complaint
-    writes: list[Write] = []
-    for place in live:
-        sent = _sent(place, value, known, terms)
-        if isinstance(sent, Invalid):
-            return Judged(t, Fate.LEFT, f"{place.connection} cannot hold the old value", sent.reason)
-        waits = value is not None and sent is None and place.spec.type is FieldType.REFERENCE
-        if waits or not terms.same(place.spec, sent, place.crm_now):
-            writes.append(Write(place.connection, place.crm_now, sent, waits))
+    writes, cannot = _writes(live, value, known, terms)
+    for name, why in cannot.items():
+        return Judged(t, Fate.LEFT, f"{name} cannot hold the old value", why)
     return Judged(t, Fate.UNDO, old=old, value=value, writes=writes)
 
 
@@ -206,6 +202,25 @@ def _crm_complaint(t: Touched, place: Place, terms: "Terms") -> Judged | None:
     if not terms.same(place.spec, place.crm_now, place.crm_then):
         return _edited(t, name, place.at, "")
     return None
+
+
+def _writes(
+    places: Sequence[Place], value: str | None, known: Known, terms: "Terms"
+) -> tuple[list[Write], dict[str, str]]:
+    """What these CRMs have to be sent, and those that cannot be sent it, with the reason."""
+    writes: list[Write] = []
+    cannot: dict[str, str] = {}
+    for place in places:
+        if place.spec.direction is Direction.INBOUND:
+            continue
+        sent = _sent(place, value, known, terms)
+        if isinstance(sent, Invalid):
+            cannot[place.connection] = sent.reason
+            continue
+        waits = value is not None and sent is None and place.spec.type is FieldType.REFERENCE
+        if waits or not terms.same(place.spec, sent, place.crm_now):
+            writes.append(Write(place.connection, place.crm_now, sent, waits))
+    return writes, cannot
 
 
 def _sent(place: Place, value: str | None, known: Known, terms: "Terms") -> str | Invalid | None:

@@ -7,7 +7,7 @@ from psycopg import Connection, sql
 from psycopg.rows import class_row
 
 from crm_sync.core.spec import Direction, FieldSpec, StreamSpec
-from crm_sync.core.undo import Judged, Place, Touched
+from crm_sync.core.undo import Fate, Judged, Place, Touched
 from crm_sync.hub import frozen
 from crm_sync.hub.sql import base_of, base_table, from_text, hub_table, ident, mirror_table, to_text
 
@@ -200,12 +200,11 @@ def put_back(
     )
 
 
-def changed_records(
-    conn: Connection, entity: str, fates: Sequence[str], *, after: int, limit: int
-) -> list[tuple[int, UUID]]:
-    """Records of the plan with a field of one of these fates, from the one after `after` on: number and hub id."""
+def to_send(conn: Connection, entity: str, *, after: int, limit: int) -> list[tuple[int, UUID]]:
+    """Records with a field of the plan that goes back, or is back and did not reach a CRM yet; from the one after
+    `after` on: number and hub id."""
     return conn.execute(
-        "select distinct k.record, k.hub_id from undo_plan p join undo_pick k using (n)"
-        " where k.entity = %s and p.fate = any(%s) and k.record > %s order by k.record limit %s",
-        [entity, list(fates), after, limit],
+        "select distinct k.record, k.hub_id from undo_plan p join undo_pick k using (n) where k.entity = %s"
+        " and (p.fate = %s or p.fate = %s and p.writes <> '{}') and k.record > %s order by k.record limit %s",
+        [entity, str(Fate.UNDO), str(Fate.ALREADY), after, limit],
     ).fetchall()

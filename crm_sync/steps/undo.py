@@ -264,8 +264,8 @@ class Undo:
 
     def _send(self, entity: str, done: Applied) -> None:
         """Let outbound send what is back in the hub."""
-        fates, after = [str(Fate.UNDO), str(Fate.ALREADY)], 0
-        while some := undo_now.changed_records(self.conn, entity, fates, after=after, limit=SENT_AT_ONCE):
+        after = 0
+        while some := undo_now.to_send(self.conn, entity, after=after, limit=SENT_AT_ONCE):
             after = some[-1][0]
             only: list[UUID] = [hub_id for _, hub_id in some]
             for stream in self.system.of_entity(entity):

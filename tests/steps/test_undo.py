@@ -513,3 +513,46 @@ def test_runs_are_found_by_the_beginning_of_their_id(conn: psycopg.Connection, w
     assert undo.run_ids(world.conn, run) == undo.run_ids(world.conn, run[:9]) == [run]
     assert undo.run_ids(world.conn, "nobody") == undo.run_ids(world.conn, "%") == []
     assert [name for name, _ in undo.last_runs(world.conn, 5)] == [run]
+
+
+def test_the_guard_lets_through_what_a_person_has_seen_in_the_plan(world: World) -> None:
+    acme = world.accounts["acme"]
+    ids = [
+        acme.person_create("Contact", {"LastName": f"L{i}", "Email": f"l{i}@x.example"}) for i in range(40)
+    ]
+    settle(world)
+    for i, crm_id in enumerate(ids):
+        acme.person_edit("Contact", crm_id, {"Phone": f"+1415555{i:04}"})
+    run = rounds(world)
+    planned, applied, _ = undone(world, run)
+    assert planned.systems == {"hub": 40, "acme": 40}
+    assert (applied.failures, applied.reports["acme/contact"].counts["updated"]) == ({}, 40)
+    assert world.one("select count(phone) from hub.contact") == 0
+    quiet(world)
+
+
+def test_what_nobody_can_tell_about_is_left(world: World) -> None:
+    ann = person(world)
+    world.accounts["acme"].person_edit("Contact", ann, {"LastName": "Li", "FirstName": "Bo"})
+    run = rounds(world)
+    world.accounts["acme"].habits.hidden = frozenset({"LastName"})  # no permission any more
+    planned, applied, _ = undone(world, run)
+    assert reasons(planned) == {
+        "first_name": "undo",
+        "last_name": "not undone: acme does not let us read it now",
+    }
+    assert applied.fields == 1
+    world.accounts["acme"].habits.hidden = frozenset()
+    rounds(world)
+    world.conn.execute(
+        "insert into sync.intent (connection, entity, hub_id, crm_id, kind, sent, hub_values, reasons, old_values)"
+        " select 'acme', 'contact', id, %s, 'update', '{\"born\": null}', '{\"born\": null}', '{}', '{}' from hub.contact",
+        [ann],
+    )
+    planned, _, _ = undone(world, run)
+    assert (
+        reasons(planned)["last_name"]
+        == "not undone: a write to acme has no answer yet: sync, then undo again"
+    )
+    quiet(world)
+    assert world.one("select last_name from hub.contact") == "Li"
