@@ -9,13 +9,14 @@ import os
 
 import dagster as dg
 
-from crm_sync.assets import checks, guard, jobs, match, parity, resolve, streams
+from crm_sync.assets import automatic, checks, guard, jobs, match, parity, resolve, schema_check, streams
 from crm_sync.core.spec import System
 from crm_sync.mapping.load import load
 from crm_sync.resources.alerts import alerts_resource
 from crm_sync.resources.connections import Connect, connections_resource, from_settings
 from crm_sync.resources.hub import hub_resource
 from crm_sync.resources.options import SyncOptions
+from crm_sync.schedules.automatic import auto_schedules
 from crm_sync.schedules.incremental import incremental_schedules
 from crm_sync.schedules.nightly import reconcile_schedules, verify_schedule
 from crm_sync.sensors.changes import hub_changes, webhook_inbox
@@ -29,15 +30,26 @@ def build(system: System, settings: Settings, *, connect: Connect | None = None)
     syncs = jobs.sync_jobs(system)
     return dg.Definitions(
         assets=[*streams.assets(system, settings), *match.match_assets(system, settings)],
-        asset_checks=[*checks.checks(system, settings), *guard.checks(system), *parity.checks(system, settings)],
+        asset_checks=[
+            *checks.checks(system, settings),
+            *parity.checks(system, settings),
+            *guard.checks(system),
+            *schema_check.schema_checks(system),
+        ],
         jobs=[
             *syncs,
             *jobs.reconcile_jobs(system),
             *jobs.common_jobs(system),
             resolve.resolve_job(system, settings),
             parity.verify_job(system),
+            *automatic.auto_jobs(system, settings),
         ],
-        schedules=[*incremental_schedules(system), *reconcile_schedules(system), verify_schedule(system)],
+        schedules=[
+            *incremental_schedules(system),
+            *reconcile_schedules(system),
+            verify_schedule(system),
+            *auto_schedules(system),
+        ],
         sensors=[webhook_inbox(system, syncs), hub_changes(system, syncs), run_failures(settings)],
         resources={
             "hub": hub_resource(system, settings),

@@ -13,6 +13,7 @@ PARITY = "parity"
 
 RESOLVE = "resolve_conflicts"
 RECHECK = "recheck_conflicts"
+AUTO_RESOLVE = "auto_resolve"
 SYNC_ALL = "sync_all"
 VERIFY = "verify"
 

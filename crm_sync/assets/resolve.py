@@ -5,6 +5,7 @@ which Dagster keeps in clear text.
 """
 
 import getpass
+from datetime import UTC, datetime
 from typing import Literal
 
 import dagster as dg
@@ -12,6 +13,8 @@ from pydantic import Field
 
 from crm_sync.assets import checks, links, names, tables
 from crm_sync.assets.failures import told
+from crm_sync.core.errors import SyncError
+from crm_sync.core.rules import When
 from crm_sync.core.spec import Policy, System
 from crm_sync.hub.store import Store
 from crm_sync.resources.connections import Connections
@@ -20,6 +23,8 @@ from crm_sync.settings import Settings
 from crm_sync.steps import resolve
 
 Choice = Literal["use_hub", "use_crm", "skip", "policy"]
+Side = Literal["", "hub", "crm"]
+Condition = Literal["any", "hub_blank", "crm_blank"]
 PolicyName = Literal["most_recent_wins", "hub_wins", "crm_wins", "prefer_crm_unless_blank"]
 
 
@@ -30,12 +35,29 @@ class ResolveConfig(dg.Config):
     connection: str = Field(default="", description="Only conflicts of this connection.")
     entity: str = Field(default="", description="Only conflicts of this entity.")
     field: str = Field(default="", description="Only conflicts about this field.")
+    older_than: str = Field(
+        default="", description="Only conflicts that have had their values for so long: 30m, 12h, 7d, 2w."
+    )
+    newer: Side = Field(default="", description="Only conflicts of which this side was changed later.")
+    blank: Side = Field(default="", description="Only conflicts of which this side is blank.")
+    as_of: str = Field(
+        default="",
+        description="Only conflicts whose values are those of this moment (ISO 8601), when somebody saw them.",
+    )
     decision: Choice = Field(
         default="skip",
         description="use_hub: the hub's value goes to the CRM. use_crm: the CRM's value goes into the hub. skip: leave"
         " both as they are until one changes again. policy: each ends as `policy` says.",
     )
     policy: PolicyName = Field(default="most_recent_wins", description="For decision: policy.")
+    always: bool = Field(
+        default=False,
+        description="Make a rule of the decision: disputes about this field of this connection end like this from now on,"
+        " and so do the open ones. Ended with `crm-sync conflicts rules --end`.",
+    )
+    only_when: Condition = Field(
+        default="any", description="For always: only if the hub's value, or the CRM's, is blank."
+    )
     note: str = Field(default="", description="Why, for the record. No personal data.")
 
 
@@ -56,14 +78,20 @@ def resolve_job(system: System, settings: Settings) -> dg.JobDefinition:
             entities = {conflict.entity for conflict in found}
             try:
                 done = resolve.resolve(
-                    store, system, connections.crm, found, _decision(config), _person(context, config)
+                    store,
+                    system,
+                    connections.crm,
+                    found,
+                    _decision(config),
+                    _person(context, config),
+                    always=When(config.only_when) if config.always else None,
                 )
             finally:
                 for entity in sorted(entities):
-                    _report(context, hub, system, entity, settings)
-        for name, report in done.reports.items():
-            context.log.info("%s: %s", name, report.counts)
-        context.add_output_metadata(_metadata(store, len(found), done))
+                    report(context, hub, system, entity, settings)
+        for name, did in done.reports.items():
+            context.log.info("%s: %s", name, did.counts)
+        context.add_output_metadata(metadata(store, len(found), done))
 
     @dg.job(
         name=names.RESOLVE,
@@ -76,9 +104,20 @@ def resolve_job(system: System, settings: Settings) -> dg.JobDefinition:
 
 
 def selection(config: ResolveConfig) -> resolve.Selection:
-    """What the configuration selects. Raises SyncError for ids that are no numbers."""
+    """What the configuration selects. Raises SyncError for ids that are no numbers, ages and times that are none."""
+    try:
+        as_of = datetime.fromisoformat(config.as_of) if config.as_of.strip() else None
+    except ValueError:
+        raise SyncError("as_of: a time such as 2026-11-21T09:30:00Z") from None
     return resolve.Selection(
-        resolve.parse_ids(config.ids), config.connection.strip(), config.entity.strip(), config.field.strip()
+        resolve.parse_ids(config.ids),
+        config.connection.strip(),
+        config.entity.strip(),
+        config.field.strip(),
+        resolve.parse_age(config.older_than.strip()),
+        config.newer,
+        config.blank,
+        as_of.replace(tzinfo=as_of.tzinfo or UTC) if as_of else None,
     )
 
 
@@ -92,28 +131,30 @@ def _person(context: dg.OpExecutionContext, config: ResolveConfig) -> str:
     return f"{user} ({config.note.strip()})" if config.note.strip() else user
 
 
-def _report(
-    context: dg.OpExecutionContext, hub: Hub, system: System, entity: str, settings: Settings
-) -> None:
-    metadata = checks.evaluation(hub, system, entity, settings, location=checks.location_of(context.run))
+def report(context: dg.OpExecutionContext, hub: Hub, system: System, entity: str, settings: Settings) -> None:
+    """Report the check `conflicts` of an entity anew, as it is by now."""
+    found = checks.evaluation(hub, system, entity, settings, location=checks.location_of(context.run))
     context.instance.report_runless_asset_event(
         dg.AssetCheckEvaluation(
             asset_key=names.hub_key(entity),
             check_name=names.CHECK,
-            passed=checks.passed(metadata),
+            passed=checks.passed(found),
             severity=dg.AssetCheckSeverity.WARN,
-            metadata=metadata,
+            metadata=found,
         )
     )
 
 
-def _metadata(store: Store, found: int, done: resolve.Resolved) -> tables.Metadata:
-    metadata: tables.Metadata = {"selected": dg.MetadataValue.int(found)}
-    metadata |= {str(name): dg.MetadataValue.int(number) for name, number in done.decided.items()}
+def metadata(store: Store, found: int, done: resolve.Resolved) -> tables.Metadata:
+    """What a run that decided conflicts shows."""
+    shown: tables.Metadata = {"selected": dg.MetadataValue.int(found)}
+    shown |= {str(name): dg.MetadataValue.int(number) for name, number in done.decided.items()}
     if done.left:
-        metadata["left_open"] = dg.MetadataValue.text(", ".join(map(str, done.left)))
+        shown["left_open"] = dg.MetadataValue.text(", ".join(map(str, done.left)))
     if done.later:
-        metadata["applied_by_the_next_sync_of"] = dg.MetadataValue.text(", ".join(done.later))
+        shown["applied_by_the_next_sync_of"] = dg.MetadataValue.text(", ".join(done.later))
+    if done.rule is not None:
+        shown["rule"] = dg.MetadataValue.text(done.rule.said)
     if store.run_id is not None:
-        metadata["run"] = dg.MetadataValue.text(store.run_id)
-    return metadata
+        shown["run"] = dg.MetadataValue.text(store.run_id)
+    return shown

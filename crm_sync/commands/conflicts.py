@@ -1,8 +1,9 @@
-"""`crm-sync conflicts`: the review table in a terminal."""
+"""`crm-sync conflicts`: the review table in a terminal. Rules and withdrawn decisions are in `conflicts_rules.py`."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import typer
@@ -11,71 +12,123 @@ from rich.table import Table
 from crm_sync.commands import console
 from crm_sync.commands.workspace import Workspace, workspace
 from crm_sync.core.errors import SyncError
+from crm_sync.core.rules import When
 from crm_sync.core.spec import Policy
 from crm_sync.hub import review
-from crm_sync.hub.review import Conflict
+from crm_sync.hub.review import Conflict, Decision
 from crm_sync.hub.store import Store
 from crm_sync.steps import resolve as steps
+from crm_sync.steps import ruling
 
-_DECISIONS = {"hub": "use_hub", "crm": "use_crm", "skip": "skip"}
+EXAMPLES = 20
+_DECISIONS: dict[str, Decision] = {"hub": "use_hub", "crm": "use_crm", "skip": "skip"}
 _POLICIES = [policy.value for policy in Policy if policy is not Policy.MANUAL]
+_STATES = ("open", "decided", "applied", "skipped", "superseded")
+_WORDS = {"use_hub": "the hub's value", "use_crm": "the CRM's value", "skip": "left as it is"}
 
 Mask = Callable[[str, str, str | None], str | None]
 
 
-def listed(entity: str, connection: str, field: str, *, limit: int, as_json: bool) -> None:
-    """Show the open conflicts that match, oldest first."""
+def selection(
+    ids: Sequence[int], entity: str, connection: str, field: str, older_than: str, newer: str, blank: str
+) -> steps.Selection:
+    """What the options select. Raises SyncError for an age that is none."""
+    age = steps.parse_age(older_than)
+    return steps.Selection(tuple(ids), connection, entity, field, age, newer, blank)
+
+
+def listed(chosen: steps.Selection, *, status: str, limit: int, as_json: bool) -> None:
+    """Show the conflicts of this status that match, oldest first. Raises SyncError for names that do not exist."""
+    if status not in _STATES:
+        raise SyncError(f"--status takes one of {', '.join(_STATES)}, not {status!r}")
     here = workspace()
     with Store(here.database()) as store:
-        found = review.find(
-            store.conn, entity=entity or None, connection=connection or None, field=field or None, limit=limit
-        )
+        found = steps.select(store, here.system, chosen, status=status, limit=limit)
     mask = _mask(here)
     if as_json:
         rows = [_as_json(conflict, mask) for conflict in found]
         console.out.print(
             json.dumps(rows, default=str, ensure_ascii=False, indent=2), soft_wrap=True, markup=False
         )
+    elif found and status in ("decided", "applied"):
+        console.out.print(_table(found, mask, "decided", lambda c: f"{_said(c.decision)}, {c.decided_by}"))
     elif found:
-        console.out.print(_table(found, mask))
+        console.out.print(_table(found, mask, "suggestion", lambda c: c.suggestion.replace("_", " ")))
     else:
-        console.out.print("no open conflicts")
+        console.out.print(f"no {status} conflicts")
 
 
 def resolve(
-    ids: Sequence[int], entity: str, connection: str, field: str, *, use: str, policy: str, yes: bool
+    chosen: steps.Selection, *, use: str, policy: str, always: bool, only_when: str, yes: bool
 ) -> int:
     """Preview, ask, decide, apply. Returns 1 if applying failed, else 0. Raises SyncError for bad arguments."""
     decision = _decision(use, policy)
+    when = _when(only_when, always=always)
     here = workspace()
     url = here.database()
+    mask = _mask(here)
     with Store(url) as store:
-        found = steps.select(store, here.system, steps.Selection(tuple(ids), connection, entity, field))
-    if missing := sorted(set(ids) - {conflict.id for conflict in found}):
-        raise SyncError(
-            f"not open, or not there: {', '.join(map(str, missing))}; see `crm-sync conflicts list`"
+        seen = steps.moment(store)
+        found = steps.select(store, here.system, replace(chosen, as_of=seen))
+        if missing := sorted(set(chosen.ids) - {conflict.id for conflict in found}):
+            raise SyncError(
+                f"not open, or not there: {', '.join(map(str, missing))}; see `crm-sync conflicts list`"
+            )
+        if not found:
+            console.out.print("no open conflict matches")
+            return 0
+        others = ruling.preview(store.conn, here.system, found, decision, when) if when else []
+    ends = {c.id: _result(c, decision) for c in found}
+    _preview(found, mask, ends, "conflicts" if len(found) != 1 else "conflict")
+    if when is not None:
+        first = found[0]
+        console.out.print(
+            f"and from now on, for {first.field} of {first.connection}/{first.entity}"
+            f"{_WHENS[when]}: {ruling.outcome(decision)}"
         )
-    if not found:
-        console.out.print("no open conflict matches")
-        return 0
-    console.out.print(_table(found, _mask(here), decision))
+        _preview(
+            [c for c, _ in others], mask, {c.id: _said(end) for c, end in others}, "more that are open now"
+        )
     if not yes and not typer.confirm(
         f"Decide {len(found)} conflict{'s' if len(found) != 1 else ''} this way?"
     ):
         console.out.print("nothing was changed")
         return 0
-    return _run(here, url, found, decision)
+    config = _config(chosen, decision, when) | {"as_of": seen.isoformat()}
+    return _run(here, url, [*found, *(c for c, _ in others)], config)
 
 
-def _run(here: Workspace, url: str, found: Sequence[Conflict], decision: str) -> int:
+_WHENS = {
+    When.ANY: "",
+    When.HUB_BLANK: ", when the hub has none",
+    When.CRM_BLANK: ", when the CRM has none",
+}
+
+
+def _config(chosen: steps.Selection, decision: Decision | Policy, when: When | None) -> dict[str, Any]:
+    """The configuration of the job: the filter, not what it selects, which may be very much."""
+    config: dict[str, Any] = {
+        "ids": ",".join(map(str, chosen.ids)),
+        "connection": chosen.connection,
+        "entity": chosen.entity,
+        "field": chosen.field,
+        "older_than": steps.age_text(chosen.older_than),
+        "newer": chosen.newer,
+        "blank": chosen.blank,
+    }
+    if isinstance(decision, Policy):
+        config |= {"decision": "policy", "policy": decision.value}
+    else:
+        config["decision"] = decision
+    return config if when is None else config | {"always": True, "only_when": when.value}
+
+
+def _run(here: Workspace, url: str, shown: Sequence[Conflict], config: dict[str, Any]) -> int:
     """The job `resolve_conflicts`, as the UI would run it, so that its table is brought up to date too."""
     from crm_sync.assets import links, names
     from crm_sync.commands import instance, runs
     from crm_sync.definitions import build
 
-    config: dict[str, Any] = {"ids": ",".join(str(conflict.id) for conflict in found), "decision": decision}
-    if decision in _POLICIES:
-        config |= {"decision": "policy", "policy": decision}
     job = build(here.system, here.settings).resolve_job_def(names.RESOLVE)
     with instance.recording(here.settings, url) as dagster, console.progress() as progress:
         run = runs.execute(
@@ -89,33 +142,55 @@ def _run(here: Workspace, url: str, found: Sequence[Conflict], decision: str) ->
     for failure in run.failures:
         console.err.print(f"failed: {failure}", markup=False, soft_wrap=True)
     with Store(url) as store:
-        left = review.find(store.conn, ids=[conflict.id for conflict in found])
-    console.out.print(f"decided: {len(found) - len(left)}; still open: {len(left)}")
+        left = review.find(store.conn, ids=[conflict.id for conflict in shown])
+    console.out.print(f"decided: {len(shown) - len(left)}; still open: {len(left)}")
     return 1 if run.failures else 0
 
 
-def _decision(use: str, policy: str) -> str:
-    """use_hub, use_crm, skip, or the name of a policy."""
+def _decision(use: str, policy: str) -> Decision | Policy:
     if bool(use) == bool(policy):
         raise SyncError("say how: either --use hub, crm or skip, or --policy and its name")
     if use and use not in _DECISIONS:
         raise SyncError(f"--use takes hub, crm or skip, not {use!r}")
     if policy and policy not in _POLICIES:
         raise SyncError(f"--policy takes one of {', '.join(_POLICIES)}, not {policy!r}")
-    return _DECISIONS[use] if use else policy
+    return _DECISIONS[use] if use else Policy(policy)
 
 
-def _result(conflict: Conflict, decision: str) -> str:
+def _when(only_when: str, *, always: bool) -> When | None:
+    """The condition of the rule that is wanted, None for none."""
+    if not only_when:
+        return When.ANY if always else None
+    if not always:
+        raise SyncError("--only-when says when a rule holds: give --always too")
+    try:
+        return When(only_when.replace("-", "_"))
+    except ValueError:
+        raise SyncError(f"--only-when takes hub-blank or crm-blank, not {only_when!r}") from None
+
+
+def _said(decision: str | None) -> str:
+    return _WORDS.get(decision or "", decision or "stays open")
+
+
+def _result(conflict: Conflict, decision: Decision | Policy) -> str:
     """How a conflict would end, in a word."""
-    chosen = steps.choice(conflict, Policy(decision)) if decision in _POLICIES else decision
-    return {"use_hub": "the hub's value", "use_crm": "the CRM's value", "skip": "left as it is"}.get(
-        chosen or "", "stays open"
-    )
+    return _said(steps.choice(conflict, decision) if isinstance(decision, Policy) else decision)
 
 
-def _table(found: Sequence[Conflict], mask: Mask, decision: str | None = None) -> Table:
+def _preview(found: Sequence[Conflict], mask: Mask, ends: dict[int, str], what: str) -> None:
+    """How many would end which way, and the first of them."""
+    counts = ", ".join(f"{number} with {end}" for end, number in Counter(ends.values()).most_common())
+    console.out.print(f"{len(found)} {what}{': ' if counts else ''}{counts}", markup=False)
+    if found:
+        console.out.print(_table(found[:EXAMPLES], mask, "would end with", lambda c: ends[c.id]))
+    if len(found) > EXAMPLES:
+        console.out.print(f"and {len(found) - EXAMPLES} more like these")
+
+
+def _table(found: Sequence[Conflict], mask: Mask, title: str, last: Callable[[Conflict], str]) -> Table:
     columns = ["id", "record", "field", "hub", "CRM", "hub changed (UTC)", "CRM changed (UTC)"]
-    table = console.table(*columns, "suggestion" if decision is None else "would end with", numbers=("id",))
+    table = console.table(*columns, title, numbers=("id",))
     for c in found:
         table.add_row(
             str(c.id),
@@ -125,7 +200,7 @@ def _table(found: Sequence[Conflict], mask: Mask, decision: str | None = None) -
             console.value(mask(c.entity, c.field, c.crm_value)),
             f"{c.hub_changed_at:%Y-%m-%d %H:%M:%S}" if c.hub_changed_at else "unknown",
             f"{c.crm_changed_at:%Y-%m-%d %H:%M:%S}" if c.crm_changed_at else "unknown",
-            c.suggestion.replace("_", " ") if decision is None else _result(c, decision),
+            console.value(last(c)),
         )
     return table
 

@@ -72,6 +72,11 @@ def parse_age(text: str) -> timedelta | None:
         raise SyncError(f"older than: {error}") from None
 
 
+def age_text(age: timedelta | None) -> str:
+    """An age as `parse_age` takes it."""
+    return "" if age is None else ages.text(age)
+
+
 def moment(store: Store) -> datetime:
     """Now, on the database's clock."""
     found: datetime

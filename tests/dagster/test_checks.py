@@ -156,7 +156,8 @@ def test_nothing_selected_resolves_nothing(project: Project) -> None:
     result = resolve(project, decision="use_hub")
     assert not result.success
     assert failures_of(result) == [
-        "resolve_conflicts: say which conflicts: give ids, or at least one of connection, entity, field"
+        "resolve_conflicts: say which conflicts: give ids, or at least one of connection, entity, field, age, newer or"
+        " blank side"
     ]
     assert not resolve(project, ids="1 or 2", decision="use_hub").success
     assert not resolve(project, connection="acne", decision="use_hub").success
