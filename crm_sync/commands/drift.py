@@ -46,7 +46,7 @@ def show(rows: Sequence[Drifted]) -> None:
         text = f"  {mark} {number} {row.entity}: {row.object}.{row.field} {row.what}, since {row.since:%Y-%m-%d %H:%M}."
         by = f" Acknowledged by {row.acknowledged_by}." if row.acknowledged_by else ""
         console.out.print(
-            f"{text} {_sentence(row.follows)} To do: {row.do}.{by}", markup=False, soft_wrap=True
+            f"{text} What follows: {row.follows}. To do: {row.do}.{by}", markup=False, soft_wrap=True
         )
 
 
@@ -70,7 +70,3 @@ def _since(
                         datetime.now(UTC), said.follows, said.do, change.held, change.fatal)
             )  # fmt: skip
     return rows
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
