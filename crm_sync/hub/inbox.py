@@ -24,9 +24,9 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Hinted:
-    """Events of one stream up to an id, and the records they are about."""
+    """Events of one stream by their ids in the inbox, and the records they are about, each once."""
 
-    newest: int
+    events: Sequence[int]
     crm_ids: Sequence[str]
 
 
@@ -39,21 +39,20 @@ def waiting(conn: Connection) -> list[Waiting]:
         ).fetchall()
 
 
-def hinted(conn: Connection, stream: StreamSpec, *, limit: int = 10_000) -> Hinted | None:
-    """The oldest waiting events of a stream, at most `limit`; None if there are none."""
+def hinted(conn: Connection, stream: StreamSpec) -> Hinted | None:
+    """All waiting events of a stream, for the sensor asks for one run, however many there are; None if there are none."""
     rows = conn.execute(
-        "select id, crm_id from sync.inbox where done_at is null and connection = %s and entity = %s order by id limit %s",
-        [stream.connection, stream.entity, limit],
+        "select id, crm_id from sync.inbox where done_at is null and connection = %s and entity = %s order by id",
+        [stream.connection, stream.entity],
     ).fetchall()
     if not rows:
         return None
-    return Hinted(rows[-1][0], list(dict.fromkeys(crm_id for _, crm_id in rows)))
+    return Hinted([number for number, _ in rows], list(dict.fromkeys(crm_id for _, crm_id in rows)))
 
 
-def done(conn: Connection, stream: StreamSpec, up_to: int) -> int:
-    """Mark the waiting events of a stream with ids up to `up_to` as done; returns how many."""
+def done(conn: Connection, events: Sequence[int]) -> int:
+    """Mark these events as done, and no others: one with a smaller id may have come later. Returns how many."""
     return conn.execute(
-        "update sync.inbox set done_at = clock_timestamp()"
-        " where done_at is null and connection = %s and entity = %s and id <= %s",
-        [stream.connection, stream.entity, up_to],
+        "update sync.inbox set done_at = clock_timestamp() where done_at is null and id = any(%s)",
+        [list(events)],
     ).rowcount

@@ -36,7 +36,7 @@ def hinted(store: Store, crm: Crm, stream: StreamSpec) -> Report:
                 merged = mirror.merge(conn, stream, page, looked_up=True)
             for name in ("created", "updated", "deleted"):
                 report.add(name, getattr(merged, name))
-        report.add("events", inbox.done(store.conn, stream, found.newest))
+        report.add("events", inbox.done(store.conn, found.events))
     report.calls = {family: count - before.get(family, 0) for family, count in crm.calls.items()}
     log.info("%s inbox: %s", stream.name, report.counts)
     return report
