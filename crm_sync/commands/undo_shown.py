@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 from rich.table import Table
+from rich.text import Text
 
 from crm_sync.commands import console
 from crm_sync.core.undo import Fate
@@ -43,9 +44,16 @@ def show(
             "record", "field", "stays because", title=f"Stays as it is{_first(some, number)}"
         )
         for row in some:
-            table.add_row(
-                f"{row.entity} {row.hub_id}", row.field, " ".join(p for p in (row.about, row.detail) if p)
-            )
+            why = " ".join(p for p in (row.about, row.detail) if p)
+            table.add_row(f"{row.entity} {row.hub_id}", row.field, Text(why))
+        out.print(table)
+    if rest := memory.examples(conn, SHOWN):
+        out.print()
+        number = sum(left.number for left in planned.left)
+        first = f" (the first {len(rest)} of {number:,})" if len(rest) < number else ""
+        table = console.table("record", "field", "why", title=f"Not undone{first}")
+        for entity, hub_id, name, why in rest:
+            table.add_row(f"{entity} {hub_id or ''}", name or "·", Text(why))
         out.print(table)
     out.print()
     out.print(_totals_table(planned))
@@ -125,6 +133,10 @@ def as_json(conn: psycopg.Connection, selection: Selection, planned: Planned, ma
         "journal_rows": planned.journal_rows,
         "totals": [asdict(total) for total in planned.totals],
         "not_undone": [asdict(left) for left in planned.left],
+        "not_undone_rows": [
+            {"entity": entity, "hub_id": hub_id, "field": name, "why": why}
+            for entity, hub_id, name, why in memory.examples(conn, SHOWN)
+        ],
         "values_by_system": dict(planned.systems),
         "plan": [row(r) for r in memory.rows(conn, [Fate.UNDO], SHOWN)],
         "stays": [row(r) for r in memory.rows(conn, [Fate.EDITED, Fate.LEFT], SHOWN)],

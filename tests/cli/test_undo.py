@@ -84,6 +84,18 @@ def test_what_cannot_be_selected_is_said(place: Place, arguments: list[str], sai
     assert said in told.err
 
 
+def test_what_is_not_taken_back_is_listed(place: Place) -> None:
+    place.run("setup")
+    assert place.run("sync").status == 0
+    told = place.run("undo", "--since", "2020-01-01", "--dry-run")
+    assert told.status == 0, told.err
+    assert "Not undone (the first 100 of " in told.out
+    assert "records created in the hub from salesforce stay" in told.out
+    document = json.loads(place.run("undo", "--since", "2020-01-01", "--dry-run", "--json").out)
+    assert len(document["not_undone_rows"]) == 100
+    assert document["applied"] is None
+
+
 def test_an_empty_selection_is_no_trouble(place: Place) -> None:
     told = place.run("undo", "--since", "2026-01-02T03:04")
     assert told.status == 0, told.err
