@@ -98,6 +98,59 @@ def test_conflicts_are_listed_and_settled(place: Place, simulators: Mapping[str,
     assert f"not open, or not there: {first}" in again.err
 
 
+def test_a_rule_is_made_shown_used_and_ended(place: Place) -> None:
+    place.run("setup")
+    assert place.run("sync").status == 0
+    # A person in the hub and one in the CRM typed different titles of many people; we have read the CRM's.
+    with_both = "from salesforce.contact_base b where b.hub_id = c.id"
+    place.rows(f"update hub.contact c set title = 'Ours' where exists (select {with_both})")
+    place.rows("update salesforce.contact set title = 'Theirs', modified_at = now()")
+    place.rows(
+        "insert into sync.mark (stream, by_hub, crm_id) select s.id, false, c.crm_id from salesforce.contact c"
+        " cross join sync.stream s where s.connection = 'salesforce' and s.entity = 'contact'"
+    )
+    place.run("sync", "--start-date", "2099-01-01")
+    rows = json.loads(place.run("conflicts", "list", "--json").out)
+    first, second = rows[0]["id"], rows[1]["id"]
+    assert rows[0]["evidence"] == "hub field time, CRM record time"
+    assert place.run("conflicts", "list", "--older-than", "1d").out.strip() == "no open conflicts"
+
+    refused = place.run(
+        "conflicts", "resolve", "--entity", "contact", "--use", "hub", "--only-when", "hub-blank"
+    )
+    assert refused.status == 2
+    assert "give --always too" in refused.err
+    assert place.run("conflicts", "resolve", str(second), "--use", "skip", "--yes").status == 0
+    assert place.run("conflicts", "reopen", str(second)).out.strip() == f"conflict {second} is open again"
+    assert "is open already" in place.run("conflicts", "reopen", str(second)).err
+
+    done = place.run("conflicts", "resolve", str(first), "--use", "crm", "--always", "--yes")
+    assert done.status == 0, done.err
+    assert "1 conflict: 1 with the CRM's value" in done.out
+    assert "and from now on, for title of salesforce/contact: use_crm" in done.out
+    assert f"{len(rows) - 1} more that are open now: {len(rows) - 1} with the CRM's value" in done.out
+    assert f"decided: {len(rows)}; still open: 0" in done.out
+    assert place.rows("select distinct title from hub.contact where title in ('Ours', 'Theirs')") == [
+        ("Theirs",)
+    ]
+    applied = place.run("conflicts", "list", "--status", "applied", "--limit", "500").out
+    assert "rule #1 by" in applied
+
+    (rule,) = json.loads(place.run("conflicts", "rules", "--json").out)
+    assert (rule["id"], rule["field"], rule["decision"], rule["from_conflict"]) == (
+        1,
+        "title",
+        "use_crm",
+        first,
+    )
+    assert "title" in place.run("conflicts", "rules").out
+    assert place.run("conflicts", "rules", "--end", "1").status == 0
+    assert place.run("conflicts", "rules").out.strip() == "no rules"
+    assert "use_crm" in place.run("conflicts", "rules", "--ended").out
+    again = place.run("conflicts", "rules", "--end", "1")
+    assert (again.status, "no rule #1 in force" in again.err) == (2, True)
+
+
 def test_masked_reviews_hide_people(place: Place, monkeypatch) -> None:
     place.run("setup")
     place.rows(

@@ -99,6 +99,13 @@ def test_a_database_that_is_not_there(place: Place, monkeypatch: pytest.MonkeyPa
         (("--use", "both"), "--use takes hub, crm or skip"),
         (("--policy", "coin_toss"), "--policy takes one of"),
         (("--use", "hub"), "say which conflicts"),
+        (("--use", "hub", "--older-than", "soon"), "must be a number and a unit"),
+        (("--use", "hub", "--newer", "both"), "newer: hub or crm"),
+        (
+            ("--use", "hub", "--entity", "contact", "--always", "--only-when", "x"),
+            "takes hub-blank or crm-blank",
+        ),
+        (("--use", "hub", "--entity", "nobody"), "there is no entity"),
     ],
 )
 def test_resolving_wants_to_know_how_and_which(place: Place, words: tuple[str, ...], complaint: str) -> None:
@@ -133,6 +140,8 @@ def test_help_teaches_without_heavy_imports() -> None:
         "stop",
         "conflicts list",
         "conflicts resolve",
+        "conflicts reopen",
+        "conflicts rules",
     ],
 )
 def test_every_command_shows_an_example(empty: Place, command: str) -> None:
