@@ -16,6 +16,8 @@ from crm_sync.resources.hub import Hub
 
 NAME = "schema"
 ROWS = 100
+LONGEST = 600
+"""Characters of a cell: the sentences have to be read to their end."""
 COLUMNS = (
     "id",
     "connection",
@@ -75,6 +77,10 @@ def _cells(row: Drifted) -> dict[str, str | int | None]:
     cells = (row.id, row.connection, row.object, row.field, row.what, f"{row.since:%Y-%m-%d %H:%M:%S}", row.follows,
              row.do, row.acknowledged_by or "")  # fmt: skip
     return {
-        name: links.plain(cell) if isinstance(cell, str) else cell if cell is not None else ""
+        name: links.plain(cell, longest=LONGEST)
+        if isinstance(cell, str)
+        else cell
+        if cell is not None
+        else ""
         for name, cell in zip(COLUMNS, cells, strict=True)
     }

@@ -65,14 +65,14 @@ def looks(
 ) -> dict[str, Look]:
     """The look of an object as a token sees it now. Associations are no fields of it."""
     found = {
-        name: Look(
-            f.vendor_type,
-            f.label,
+        _storable(name): Look(
+            _storable(f.vendor_type),
+            _storable(f.label),
             f.createable,
             f.updateable,
             f.required,
             f.max_length,
-            f.options,
+            None if f.options is None else tuple(map(_storable, f.options)),
             f.calculated,
         )
         for name, f in fields.items()
@@ -81,6 +81,13 @@ def looks(
     if stream.record_type is not None and stream.record_type in record_types:
         found[RECORD_TYPE + stream.record_type] = Look("record type")
     return found
+
+
+def _storable(text: str) -> str:
+    """Without what Postgres cannot keep: NUL and halves of surrogate pairs."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 _FAMILIES = {

@@ -14,7 +14,7 @@ import pytest
 from crm_sync.connectors import tls
 from crm_sync.connectors.answers import AnswerMemory, NoMemory
 from crm_sync.connectors.build import Options as BuildOptions
-from crm_sync.connectors.crm import Crm
+from crm_sync.connectors.crm import Crm, FieldInfo
 from crm_sync.connectors.http import TransportSettings
 from crm_sync.connectors.hubspot import crm as hubspot
 from crm_sync.connectors.oauth import MemoryTokenStore
@@ -394,6 +394,19 @@ def test_what_was_noted_before_a_failure_stays_and_is_noted_once(world: World) -
     world.sync()
     assert world.one("select count(*) from sync.schema_change") == 1
     assert world.one("select count(*) from sync.frozen") == 1
+
+
+def test_names_and_values_that_no_table_can_hold_do_no_harm(world: World) -> None:
+    world.sync()
+    fields = world.accounts["acme"].fields["Contact"]
+    odd = ("\0", "\ud800", "a;b", "'; drop table sync.schema; --", "x" * 10_000)
+    fields["Odd\0"] = FieldInfo("Odd\0", "\udfff", "string", True, True, False, options=odd)
+    fields["Stage"] = replace(fields["Stage"], options=odd)
+    world.sync()
+    fields["Stage"] = replace(fields["Stage"], options=odd[2:3])
+    world.sync()
+    assert {row.field for row in told(world)} == {"Odd\ufffd", "Stage"}
+    assert world.one("select count(*) from sync.frozen") == 0
 
 
 def told(world: World) -> list[Drifted]:
