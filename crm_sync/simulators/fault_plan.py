@@ -41,7 +41,7 @@ Effects, freely combined where that makes sense:
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -118,6 +118,8 @@ class Plan:
         self.faults = faults or []
         self.settings = dict(settings or {})
         self.dice = random.Random(seed)
+        self.at_its_end: list[Callable[[], None]] = []
+        """What has to be taken back when another plan is put in force."""
 
     def pick(self, method: str, path: str, query: str) -> Fault | None:
         """The fault that strikes a request."""
@@ -148,6 +150,8 @@ class Plan:
     def replace(self, document: object) -> None:
         """Put another plan in force; counters start anew. Raises PlanError."""
         read = parse(document)
+        while self.at_its_end:
+            self.at_its_end.pop()()
         self.faults = read.faults
         self.settings = dict(read.settings)
         self.dice = random.Random(read.seed)

@@ -92,10 +92,12 @@ class FaultMiddleware:
             await self.app(scope, receive, send)
 
     def _act(self, fault: Fault, what: Mapping[str, Any]) -> None:
-        """Let it happen, for so many ``seconds`` if it says so."""
+        """Let it happen, for so many ``seconds`` if it says so, or until another plan is in force."""
         undo = self.vendor.act({key: value for key, value in what.items() if key != "seconds"})
         if undo is None:
             fault.hits -= 1
+        elif what.get("seconds") == "until another plan":
+            self.plan.at_its_end.append(undo)
         elif "seconds" in what:
             self._do_later(float(what["seconds"]), undo)
 

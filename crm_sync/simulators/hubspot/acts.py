@@ -6,7 +6,7 @@ act: {retire: {object: companies, property: industry, value: ENERGY}}     an opt
 act: {retype: {object: contacts, property: jobtitle, values: [CEO]}}     a text becomes a choice of these; values are kept
 act: {remove: {object: contacts}}                       any record goes to the recycle bin
 act: {clock: 300}                                       the portal's clock jumps by so many seconds
-``seconds`` beside it: as long as it lasts (not for expire and clock). What is done to a property whose options
+``seconds`` beside it: as long as it lasts (not for expire and clock), or ``until another plan``. What is done to a property whose options
 or type are changed already does nothing, and does not count.
 """
 

@@ -8,7 +8,7 @@ act: {retype: {object: Contact, field: Title, type: picklist, values: [CEO]}}   
 act: {rename: {object: Contact, field: Title, to: Job__c}}     the API name is another one
 act: {remove: {object: Contact}}                    any record goes to the recycle bin
 act: {clock: 300}                                   the org's clock jumps by so many seconds
-``seconds`` beside it: as long as it lasts (not for expire and clock). What is done to a field that is
+``seconds`` beside it: as long as it lasts (not for expire and clock), or ``until another plan``. What is done to a field that is
 retired, retyped or renamed already does nothing, and does not count.
 
 event          subject                 do
