@@ -21,7 +21,7 @@ from crm_sync.hub.sql import base_table, hub_now, hub_table, ident, mirror_table
 Side = Literal["hub", "crm"]
 """Where would be written: `hub` is the hub step, `crm` the outbound step."""
 
-FEW = 20_000
+FEW = 5_000
 """So many marks are looked up one by one by their keys; of more, Postgres may read the tables as a whole."""
 
 Key = tuple[What, str]
