@@ -180,7 +180,7 @@ def _result(conflict: Conflict, decision: Decision | Policy) -> str:
 
 def _preview(found: Sequence[Conflict], mask: Mask, ends: dict[int, str], what: str) -> None:
     """How many would end which way, and the first of them."""
-    counts = ", ".join(f"{number} with {end}" for end, number in Counter(ends.values()).most_common())
+    counts = ", ".join(f"{end} ({number})" for end, number in Counter(ends.values()).most_common())
     console.out.print(f"{len(found)} {what}{': ' if counts else ''}{counts}", markup=False)
     if found:
         console.out.print(_table(found[:EXAMPLES], mask, "would end with", lambda c: ends[c.id]))

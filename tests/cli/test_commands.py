@@ -126,9 +126,9 @@ def test_a_rule_is_made_shown_used_and_ended(place: Place) -> None:
 
     done = place.run("conflicts", "resolve", str(first), "--use", "crm", "--always", "--yes")
     assert done.status == 0, done.err
-    assert "1 conflict: 1 with the CRM's value" in done.out
+    assert "1 conflict: the CRM's value (1)" in done.out
     assert "and from now on, for title of salesforce/contact: use_crm" in done.out
-    assert f"{len(rows) - 1} more that are open now: {len(rows) - 1} with the CRM's value" in done.out
+    assert f"{len(rows) - 1} more that are open now: the CRM's value ({len(rows) - 1})" in done.out
     assert f"decided: {len(rows)}; still open: 0" in done.out
     assert place.rows("select distinct title from hub.contact where title in ('Ours', 'Theirs')") == [
         ("Theirs",)
