@@ -17,7 +17,7 @@ from crm_sync.settings import Settings
 from crm_sync.steps.match import Preview, Previews, preview
 
 _COLUMNS = (
-    "stream", "records", "linked already", "will link", "by", "new in the hub", "new in the CRM", "ambiguous",
+    "stream", "records", "linked already", "will link", "by", "new in the hub", "new in the CRM", "ambiguous", "review",
     "cannot enter", "waits", "left alone", "doubles",
 )  # fmt: skip
 _EXAMPLES = ("stream", "would", "record", "why", "hub record", "values")
@@ -74,7 +74,7 @@ def _metadata(entity: str, found: Previews, masking: tables.Masking) -> tables.M
         "will link": sum(one.will_link for one in streams),
         "new in the hub": sum(one.create_hub for one in streams),
         "new in the CRMs": sum(one.create_crm for one in streams),
-        "need a person": sum(one.ambiguous + one.cannot_enter + one.waits for one in streams),
+        "need a person": sum(one.ambiguous + one.review + one.cannot_enter + one.waits for one in streams),
         "doubles within a CRM": sum(one.doubled for one in streams),
         "doubles in the hub": sum(count.groups for count in found.hub if count.entity == entity),
     }
@@ -88,7 +88,7 @@ def _metadata(entity: str, found: Previews, masking: tables.Masking) -> tables.M
 def _stream(one: Preview) -> dict[str, str | int | None]:
     by = ", ".join(f"{rule} {number:,}" for rule, number in one.link.items())
     values = (
-        one.stream, one.records, one.linked, one.will_link, by, one.create_hub, one.create_crm, one.ambiguous,
+        one.stream, one.records, one.linked, one.will_link, by, one.create_hub, one.create_crm, one.ambiguous, one.review,
         one.cannot_enter, one.waits, one.left, one.doubled,
     )  # fmt: skip
     return dict(zip(_COLUMNS, values, strict=True))

@@ -144,11 +144,27 @@ class FieldSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Similar:
+    """The rule for records that are alike but not the same by an exact rule (`core.match`). compare: what is compared,
+    one field or several as one text, with its points. From link_above on (0 to 1) records are linked, from review_above
+    on a person decides."""
+
+    compare: tuple[tuple[tuple[str, ...], float], ...]
+    link_above: float
+    review_above: float
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Every field that is compared, once, in order."""
+        return tuple(dict.fromkeys(name for names, _ in self.compare for name in names))
+
+
+@dataclass(frozen=True, slots=True)
 class StreamSpec:
     """One entity of one connection: everything the engine needs to know about it.
 
     object: the vendor's object. match: rules in order; each is a tuple of our fields that together identify a
-    record. external_id: the vendor field that holds the hub id (None: the vendor has none). constants: vendor
+    record; similar: the rule for what none of them finds. external_id: the vendor field that holds the hub id (None: the vendor has none). constants: vendor
     fields that get a fixed value on create. record_type: developer name of the record type, filters reads and is
     set on create. order: position in the topological order of entities (referenced entities first). guard: how much
     one run may blank, delete or change.
@@ -161,6 +177,7 @@ class StreamSpec:
     fields: tuple[FieldSpec, ...]
     direction: Direction = Direction.TWO_WAY
     match: tuple[tuple[str, ...], ...] = ()
+    similar: Similar | None = None
     filters: tuple[Condition, ...] = ()
     external_id: str | None = None
     constants: Mapping[str, str] = field(default_factory=dict)

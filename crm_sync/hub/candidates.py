@@ -1,7 +1,8 @@
 """Candidates: which hub record each record of the temporary table `unlinked` (see `incoming.py`) is, by the mapping.
 
-The external id first, then the match rules in order. What is found is noted in the table: found (the hub record) and
-rule (its place in `rules`), or candidates, how many hub records match where it is more than one. Nothing is linked.
+The external id first, then the match rules in order, then what is alike (`similar.py`). What is found is noted in the table: found (the hub record) and
+rule (its place in `rules`) or, where that does not say it, how; or candidates, how many hub records match where it is
+more than one. Nothing is linked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,21 +12,32 @@ from uuid import UUID
 from psycopg import Connection, sql
 
 from crm_sync.core.spec import FieldSpec, StreamSpec
+from crm_sync.hub import match_conflicts, similar
+from crm_sync.hub.similar import Candidate
 from crm_sync.hub.sql import base_table, hub_table, ident, match_key
 
 EXTERNAL_ID = "external id"
+BY_SIMILAR = ("score", "decision")
 
 
 def rules(stream: StreamSpec) -> list[str]:
     """What records are matched by, in order, in words: the external id, then the match rules."""
-    return [EXTERNAL_ID, *(" + ".join(rule) for rule in stream.match)]
+    return [
+        EXTERNAL_ID,
+        *(" + ".join(rule) for rule in stream.match),
+        *(BY_SIMILAR if stream.similar else ()),
+    ]
 
 
-def find(conn: Connection, stream: StreamSpec) -> None:
-    """Look for the partner of each record that has none yet."""
+def find(conn: Connection, stream: StreamSpec) -> dict[str, list[Candidate]]:
+    """Look for the partner of each record that has none yet; returns the candidates of those about which a person
+    decides, by CRM id."""
     _by_external_id(conn, stream)
+    if stream.similar is not None:
+        match_conflicts.follow(conn, stream)
     for number, rule in enumerate(stream.match, 1):
         _by_rule(conn, stream, [stream.field(name) for name in rule], number)
+    return similar.find(conn, stream)
 
 
 def _by_external_id(conn: Connection, stream: StreamSpec) -> None:
@@ -93,7 +105,7 @@ def set_aside_in_doubt(conn: Connection, stream: StreamSpec) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found for one record. outcome: "link", "ambiguous" or "create" (nothing matches); values: of the fields
+    """What was found for one record. outcome: "link", "ambiguous", "review" or "create" (nothing matches); values: of the fields
     that are looked at, as canonical text; hub_ids: the hub record, or some of those that match."""
 
     crm_id: str
@@ -106,10 +118,11 @@ class Found:
 def fields_of(stream: StreamSpec) -> list[str]:
     """The fields that the match rules look at, each once; without rules, the first columns."""
     names = dict.fromkeys(name for rule in stream.match for name in rule)
+    names |= dict.fromkeys(stream.similar.fields if stream.similar is not None else ())
     return list(names) or [spec.name for spec in stream.columns[:3]]
 
 
-_OUTCOME = "case when found is not null then 'link' when candidates > 1 then 'ambiguous' when candidates = 0 then 'create' end"
+_OUTCOME = "case when found is not null then 'link' when candidates > 1 then 'ambiguous' when candidates = -2 then 'review' when candidates = 0 then 'create' end"
 
 
 def examples(conn: Connection, stream: StreamSpec, most: int) -> list[Found]:
@@ -117,18 +130,18 @@ def examples(conn: Connection, stream: StreamSpec, most: int) -> list[Found]:
     names = fields_of(stream)
     rows = conn.execute(
         sql.SQL(
-            "select crm_id, outcome, rule, found, {names} from (select *, row_number() over (partition by outcome, rule"
+            "select crm_id, outcome, rule, how, found, {names} from (select *, row_number() over (partition by outcome, rule, left(how, 5)"
             " order by n) as place from (select u.*, {outcome} as outcome from unlinked u) o"
             " where outcome is not null) p where place <= %s order by n"
         ).format(names=sql.SQL(", ").join(map(ident, names)), outcome=sql.SQL(_OUTCOME)),
         [most],
     ).fetchall()
     found = []
-    for crm_id, outcome, rule, hub_id, *values in rows:
+    for crm_id, outcome, rule, how, hub_id, *values in rows:
         hub_ids: tuple[UUID, ...] = () if hub_id is None else (hub_id,)
         if outcome == "ambiguous":
             hub_ids = _matching(conn, stream, stream.match[rule - 1], crm_id)
-        by = "" if rule is None else rules(stream)[rule]
+        by = how or ("" if rule is None else rules(stream)[rule])
         found.append(Found(crm_id, outcome, by, dict(zip(names, values, strict=True)), hub_ids))
     return found
 

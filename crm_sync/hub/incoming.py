@@ -28,7 +28,7 @@ def stage(
     wrong) of the records that are not in it because a value cannot enter the hub.
 
     Columns: n (1, 2, ... by CRM id), crm_id, modified_at, hub_id (the external id, text), new_id (the hub id if it
-    becomes a new record), found, rule and candidates (see `candidates.py`), and for each field its value as canonical text and,
+    becomes a new record), found, rule, how and candidates (see `candidates.py`), and for each field its value as canonical text and,
     as `<name>_crm`, in the CRM's own spelling. A reference is a hub id, null where its target has no link. The
     mirror is read once: what it says later is a later change. check=False: as for `to_hub`.
     """
@@ -110,7 +110,7 @@ def _translate(
     conn.execute(
         sql.SQL(
             "create temporary table unlinked on commit drop as select s.n, s.crm_id, s.modified_at, s.hub_id, {new_id} as"
-            " new_id, null::uuid as found, null::int as rule, 0 as candidates, {selected} from said s {joins} where {valid}"
+            " new_id, null::uuid as found, null::int as rule, null::text as how, 0 as candidates, {selected} from said s {joins} where {valid}"
         ).format(
             new_id=sql.SQL(_NEW_ID),
             selected=sql.SQL(", ").join(selected),

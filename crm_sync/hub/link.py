@@ -12,7 +12,8 @@ from uuid import UUID
 from psycopg import Connection, sql
 
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
-from crm_sync.hub import candidates
+from crm_sync.hub import candidates, match_conflicts
+from crm_sync.hub.similar import Candidate
 from crm_sync.hub.sql import (
     base_table,
     from_text,
@@ -34,6 +35,9 @@ class Linked:
     created: int = 0
     ambiguous: dict[str, str] = field(default_factory=dict)  # crm id -> what was ambiguous
     in_doubt: list[str] = field(default_factory=list)  # match a record whose create has no answer yet
+    review: dict[str, list[Candidate]] = field(
+        default_factory=dict
+    )  # crm id -> hub records that may be the same
     open: dict[str, UUID] = field(default_factory=dict)
 
     @property
@@ -48,7 +52,7 @@ def link(conn: Connection, stream: StreamSpec, run_id: str | None, *, create: bo
     Raises psycopg.IntegrityError or DataError if the hub table refuses a value.
     """
     linked = Linked()
-    candidates.find(conn, stream)
+    linked.review = candidates.find(conn, stream)
     for crm_id, number, rule in conn.execute(
         "select crm_id, candidates, rule from unlinked where candidates > 1"
     ).fetchall():
@@ -90,7 +94,7 @@ def waiting_matches(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID
             [list(hub_ids)],
         ).fetchall()
         found |= {row[0] for row in rows}
-    return found
+    return found if stream.similar is None else found | match_conflicts.waiting(conn, stream, hub_ids)
 
 
 def _link_found(conn: Connection, stream: StreamSpec, run_id: str | None) -> dict[str, int]:
@@ -112,12 +116,13 @@ def _link_found(conn: Connection, stream: StreamSpec, run_id: str | None) -> dic
     rows = conn.execute(
         sql.SQL(
             "with linked as (insert into {base} (hub_id, crm_id, linked_by, {names})"
-            " select u.found, u.crm_id, 'match: ' || ({rules}::text[])[u.rule + 1], {values} from unlinked u"
+            " select u.found, u.crm_id, 'match: ' || coalesce(u.how, ({rules}::text[])[u.rule + 1]), {values} from unlinked u"
             " cross join lateral (select * from {hub} h where h.id = u.found offset 0) h where u.found is not null"
             " order by u.found on conflict do nothing returning hub_id, crm_id, linked_by),"
             " noted as (insert into sync.change (run_id, connection, entity, hub_id, crm_id, side, kind, reason)"
             " select %s, {connection}, {entity}, hub_id, crm_id, 'hub', 'link', 'matched by ' || substr(linked_by, 8)"
-            " from linked) select substr(linked_by, 8), count(*) from linked group by 1"
+            " from linked) select regexp_replace(substr(linked_by, 8), '^(score|decision) [0-9o].*$', '\\1'), count(*)"
+            " from linked group by 1"
         ).format(
             base=base_table(stream),
             hub=hub_table(stream.entity),

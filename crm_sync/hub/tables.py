@@ -8,6 +8,7 @@ from psycopg import Connection, sql
 
 from crm_sync.core.errors import ConfigError, Problem
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec, System
+from crm_sync.hub import similar
 from crm_sync.hub.capture import capture_trigger
 from crm_sync.hub.differences import create_view
 from crm_sync.hub.sql import HUB_TYPES, base_table, hub_table, hub_type, ident, match_key, mirror_table
@@ -61,6 +62,15 @@ def _hub(conn: Connection, system: System, entity: str) -> None:
                 ident(f"{entity}_match_{name}"), table, match_key(fields[name], ident(name), typed=True)
             )
         )
+    for stream in system.of_entity(entity):
+        for block in similar.blocks(stream.similar, stream.fields) if stream.similar is not None else ():
+            conn.execute(
+                sql.SQL("create index if not exists {} on {} ({})").format(
+                    ident(f"{entity}_{'alike' if block[1] else 'match'}_{block[0].name}"),
+                    table,
+                    sql.SQL(", ").join(similar.keys(block, None, typed=True)),
+                )
+            )
 
 
 def _reference(conn: Connection, table: sql.Identifier, entity: str, column: str, target: str) -> None:

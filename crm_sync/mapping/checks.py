@@ -77,6 +77,9 @@ def entity_complaints(
     for index, condition in enumerate(entity.filter):
         yield from (((("filter", index)), message) for message in _condition(condition))
     yield from _match(entity)
+    if entity.similar is not None:
+        types = {name: field.type for name, field in entity.fields.items() if field.computed is None}
+        yield from ((("similar", *path), message) for path, message in entity.similar.complaints(types))
     longest = max(1, min(MAX_FIELD, MAX_PAIR - len(name)))
     for field_name, field in entity.fields.items():
         if problem := name_problem(field_name, longest):

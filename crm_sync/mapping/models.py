@@ -24,6 +24,7 @@ from crm_sync.core.spec import Direction, FieldType, Operator, Policy
 from crm_sync.mapping.automatic import AutoResolveModel
 from crm_sync.mapping.limits import GuardModel, LimitsModel, Strict
 from crm_sync.mapping.nodes import Path
+from crm_sync.mapping.similar import SimilarModel
 from crm_sync.mapping.values import (
     DirectionChoice,
     OperatorChoice,
@@ -172,6 +173,11 @@ class EntityModel(Strict):
         default_factory=list,
         description="Rules, tried in order, by which a record without a partner finds it: each is one of our fields or a list "
         "of fields that must all be equal.",
+    )
+    similar: SimilarModel | None = Field(
+        None,
+        description="How records that no rule of `match` finds are compared: very alike ones are linked, for less alike ones a "
+        "person decides.",
     )
     policy: PolicyChoice = Field(
         Policy.MOST_RECENT_WINS, description="How disputes end, unless a field says otherwise."

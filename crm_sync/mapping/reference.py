@@ -34,6 +34,7 @@ from crm_sync.mapping.models import (
     FieldModel,
 )
 from crm_sync.mapping.schema import schema
+from crm_sync.mapping.similar import SimilarModel
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "connection": ConnectionModel,
@@ -41,6 +42,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "auto_resolve": AutoResolveModel,
     "guard": GuardModel,
     "entity": EntityModel,
+    "similar": SimilarModel,
     "filter": ConditionModel,
     "field": FieldModel,
     "salesforce": SalesforceConnection,

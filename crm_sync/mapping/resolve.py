@@ -231,6 +231,7 @@ def _stream(parsed: Parsed, model: ConnectionModel, name: str, order: int) -> St
         fields=tuple(_field(model, entity, *item) for item in entity.fields.items()),
         direction=entity.direction,
         match=tuple(tuple(rule) for rule in entity.match),
+        similar=entity.similar.similar() if entity.similar is not None else None,
         filters=tuple(
             Condition(
                 one.field, one.operator, tuple(one.values or ([one.value] if one.value is not None else []))

@@ -7,7 +7,7 @@ import psycopg
 
 from crm_sync.core.errors import ErrorClass
 from crm_sync.core.spec import Direction
-from crm_sync.hub import incoming, link
+from crm_sync.hub import incoming, link, match_conflicts
 from crm_sync.hub.link import Linked
 from crm_sync.hub.parked import Parked
 from crm_sync.steps.options import PREVIEW_ROWS
@@ -23,6 +23,7 @@ class Linker:
         self.work = work
         self.watch = watch
         self.open: dict[str, UUID] = {}  # linked, and more is to be decided: hub ids by CRM id
+        self.review: set[str] = set()  # a person decides who they are
         self.in_doubt: set[str] = set()  # stay in the queue until outbound has found out
 
     def link(self, crm_ids: Sequence[str]) -> None:
@@ -31,6 +32,8 @@ class Linker:
         refused = incoming.stage(work.conn, work.stream, crm_ids, check=not work.options.skip_validation)
         work.failed += [invalid_value("crm", crm_id, value, crm_id=crm_id) for crm_id, value in refused]
         self._link_staged(1, incoming.size(work.conn))
+        if work.stream.similar is not None:
+            match_conflicts.close(work.conn, work.stream, crm_ids, self.review)
 
     def _link_staged(self, first: int, last: int) -> None:
         """Link the records that were staged with these numbers; if the hub table refuses a row, halve until it is
@@ -67,6 +70,15 @@ class Linker:
             self.work.failed.append(
                 Parked("crm", crm_id, "", ErrorClass.VALIDATION, "AMBIGUOUS_MATCH", what, crm_id=crm_id)
             )
+        for crm_id, found in linked.review.items():
+            what = f"{len(found)} hub records may be the same, the best with a score of {found[0].score.total:.2f}: a person"
+            what += " decides (`crm-sync match --review`)"
+            self.work.failed.append(
+                Parked("crm", crm_id, "", ErrorClass.VALIDATION, "MATCH_REVIEW", what, crm_id=crm_id)
+            )
+        if linked.review:
+            self.review |= set(linked.review)
+            match_conflicts.record(self.work.conn, self.work.stream, linked.review, self.work.store.run_id)
         if self.watch is not None:
             self.watch(linked)
         elif linked.created:

@@ -32,8 +32,16 @@ EXAMPLES = 3
 
 CHUNK = 10_000
 
+_UNDECIDED = ["AMBIGUOUS_MATCH", "MATCH_REVIEW"]
+
 Outcome = Literal[
-    "link", "create in the hub", "create in the CRM", "ambiguous", "waits for its match", "cannot enter"
+    "link",
+    "create in the hub",
+    "create in the CRM",
+    "ambiguous",
+    "review",
+    "waits for its match",
+    "cannot enter",
 ]
 
 
@@ -53,7 +61,7 @@ class Example:
 class Preview:
     """What would become of the records of a stream. records: live ones that the CRM has, if it is read; linked: those
     that are linked already; link: how many are going to be, by the rule's name; create_hub: new hub records;
-    ambiguous: several hub records match, a person decides; cannot_enter: a value is not acceptable; left: neither
+    ambiguous: several hub records match, a person decides; review: hub records are alike, a person decides; cannot_enter: a value is not acceptable; left: neither
     (outbound streams take no new records; a create without an answer); create_crm: hub records that the CRM gets;
     waits: hub records that it does not get, because a record there that matches could not be linked."""
 
@@ -65,6 +73,7 @@ class Preview:
     link: dict[str, int] = field(default_factory=dict)
     create_hub: int = 0
     ambiguous: int = 0
+    review: int = 0
     cannot_enter: int = 0
     left: int = 0
     create_crm: int = 0
@@ -92,7 +101,7 @@ class Previews:
     @property
     def clear(self) -> bool:
         """Whether no record needs a person."""
-        return not any(one.ambiguous or one.cannot_enter or one.waits for one in self.streams)
+        return not any(one.ambiguous or one.review or one.cannot_enter or one.waits for one in self.streams)
 
 
 def preview(
@@ -151,7 +160,7 @@ def _matched(store: Store, stream: StreamSpec) -> Preview:
             key = (found.outcome, found.rule)
             shown[key] = shown.get(key, 0) + 1
             if shown[key] <= EXAMPLES and (found.outcome != "create" or linked.created):
-                one.examples.append(_example(found))
+                one.examples.append(_example(found, linked))
 
     for entries in dirty.chunks(store.conn, stream, CHUNK):
         unlinked = sorted({e.crm_id for e in entries if e.hub_id is None and e.crm_id is not None})
@@ -165,8 +174,11 @@ def _matched(store: Store, stream: StreamSpec) -> Preview:
     return one
 
 
-def _example(found: candidates.Found) -> Example:
+def _example(found: candidates.Found, linked: Linked) -> Example:
     outcomes: dict[str, Outcome] = {"link": "link", "ambiguous": "ambiguous", "create": "create in the hub"}
+    if alike := linked.review.get(found.crm_id):
+        why = f"the best score is {alike[0].score.total:.2f}"
+        return Example("review", found.crm_id, why, _texts(a.hub_id for a in alike[:5]), dict(found.values))
     why = f"by {found.rule}" if found.rule else "nothing matches"
     return Example(outcomes[found.outcome], found.crm_id, why, _texts(found.hub_ids), dict(found.values))
 
@@ -198,18 +210,17 @@ def _count(conn: Connection, stream: StreamSpec, one: Preview) -> None:
         sql.SQL(
             "select (select count(*) from {mirror} where not deleted), (select count(*) {unlinked}),"
             " count(distinct record_id) filter (where code = 'AMBIGUOUS_MATCH'),"
-            " count(distinct record_id) filter (where code <> 'AMBIGUOUS_MATCH') from ({waiting}) w"
+            " count(distinct record_id) filter (where code = 'MATCH_REVIEW'),"
+            " count(distinct record_id) filter (where code <> all(%s)) from ({waiting}) w"
         ).format(mirror=mirror_table(stream), unlinked=unlinked, waiting=waiting),
-        about,
+        [_UNDECIDED, *about],
     ).fetchone()
     assert row is not None
-    one.records, without, one.ambiguous, one.cannot_enter = row
-    one.left = without - one.ambiguous - one.cannot_enter
+    one.records, without, one.ambiguous, one.review, one.cannot_enter = row
+    one.left = without - one.ambiguous - one.review - one.cannot_enter
     rows = conn.execute(
-        sql.SQL("select * from ({}) w where code <> 'AMBIGUOUS_MATCH' order by 1, 3 limit %s").format(
-            waiting
-        ),
-        [*about, EXAMPLES],
+        sql.SQL("select * from ({}) w where code <> all(%s) order by 1, 3 limit %s").format(waiting),
+        [*about, _UNDECIDED, EXAMPLES],
     ).fetchall()
     for crm_id, _, name, reason in rows:
         one.examples.append(Example("cannot enter", crm_id, f"{name}: {reason}" if name else reason, (), {}))

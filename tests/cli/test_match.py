@@ -88,3 +88,57 @@ def test_a_double_that_the_crm_refuses_names_the_hub_record_that_has_it(place: P
     found = json.loads(place.run("match", "--doubles", "hubspot/contact", "--json").out)["groups"]
     (group,) = [g for g in found if g["system"] == "hub"]
     assert {"hubspot": crm_id} in [member["links"] for member in group["members"]]
+
+
+def test_a_person_decides_who_is_who(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = place.folder / "connections" / "hubspot.yaml"
+    similar = "\n    similar:\n      compare: {phone: 40, first_name + last_name: 60}\n"
+    assert file.read_text().count("    match: email\n") == 1
+    file.write_text(file.read_text().replace("    match: email\n", f"    match: email{similar}"))
+    place.run("setup")
+    none = place.run("match", "--review")
+    assert (none.status, none.out.strip()) == (0, "no open match conflicts")
+    assert place.run("sync", "hubspot/contact").status == 0
+    # Forget one of them, and know somebody who is nearly the same.
+    ((crm_id, hub_id),) = place.rows(
+        "update hub.contact h set email = null, first_name = first_name || ' Maria' from hubspot.contact_base b"
+        " where b.hub_id = h.id and h.id = (select id from hub.contact where phone is not null and length(first_name || last_name)"
+        " between 12 and 18 order by id limit 1) returning b.crm_id, h.id"
+    )
+    place.rows(f"delete from hubspot.contact_base where crm_id = '{crm_id}'")
+    place.rows(
+        "insert into sync.mark (stream, by_hub, crm_id) select id, false, '"
+        + str(crm_id)
+        + "' from sync.stream"
+        " where connection = 'hubspot' and entity = 'contact'"
+    )
+    place.rows("update hubspot.contact set hub_id = null")
+    place.run("sync", "hubspot/contact", "--start-date", "2099-01-01")
+
+    shown = place.run("match", "--review")
+    assert shown.status == 1
+    assert f"hubspot/contact {crm_id}" in shown.out
+    (row,) = json.loads(place.run("match", "--review", "--json").out)
+    assert [one["hub_id"] for one in row["candidates"]] == [str(hub_id)]
+    assert "Maria" in row["candidates"][0]["values"]["first_name"]
+    monkeypatch.setenv("CRM_SYNC_MASK_REVIEW", "on")
+    assert "Maria" not in place.run("match", "--review").out + place.run("match", "--review", "--json").out
+
+    number = str(row["id"])
+    for words, complaint in [
+        (["decide", number], "say who it is"),
+        (["decide", number, "--new", "--link", str(hub_id)], "say who it is"),
+        (["decide", "x", "--new"], "Give numbers from"),
+        (["decide", "--new"], "Give numbers from"),
+        (["decide", "999", "--new"], "not open, or not there: 999"),
+        (["decide", number, "--link", "me"], "--link takes the id of a hub record"),
+        (["decide", number, "--link", "00000000-0000-0000-0000-000000000000"], "hub.contact has no record"),
+        (["--preview", "--new"], "--link and --new go with decide"),
+    ]:
+        said = place.run("match", *words)
+        assert (said.status, complaint in said.err) == (2, True), (words, said.err)
+    assert place.run("match", "decide", number, "--link", str(hub_id)).status == 0
+    place.run("sync", "hubspot/contact", "--start-date", "2099-01-01")
+    ((by,),) = place.rows(f"select linked_by from hubspot.contact_base where crm_id = '{crm_id}'")
+    assert str(by).startswith("match: decision of ")
+    assert place.run("match", "--review").status == 0

@@ -91,7 +91,19 @@ comment on table sync.doubt is 'Values of writes without an answer that were not
 """,
     "drop table sync.doubt",
 )
-MATCHES = ("", "")
+MATCHES = (
+    """
+create table review.match (
+    id bigint generated always as identity primary key,
+    connection text not null, entity text not null, crm_id text not null, candidates jsonb not null,
+    status text not null default 'open' check (status in ('open', 'decided', 'applied', 'superseded')),
+    decision text check (decision in ('link', 'new')), hub_id uuid, decided_by text, decided_at timestamptz,
+    run_id text, opened_at timestamptz not null default clock_timestamp());
+create unique index match_live on review.match (connection, entity, crm_id) where status in ('open', 'decided');
+comment on table review.match is 'CRM records that are alike hub records, waiting for a person; candidates: hub_id, score, alike.';
+""",
+    "drop table review.match",
+)
 # Appended in the order of time, so that a summary of each range of pages finds a period, at next to no cost for writing.
 UNDO = ("create index change_at on sync.change using brin (at)", "drop index sync.change_at")
 TIMELINE = (

@@ -1,0 +1,140 @@
+"""Records of `unlinked` (see `incoming.py`) that no exact rule has found, compared with hub records that may be the same.
+
+What may be the same is looked up by keys with an index, never row against row: the same telephone number, e-mail
+address, URL or id, or the same reference (company) and first letters of the first text. `core.match` gives the scores.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from uuid import UUID
+
+from psycopg import Connection, sql
+
+from crm_sync.core import match
+from crm_sync.core.spec import FieldSpec, FieldType, Similar, StreamSpec
+from crm_sync.hub.sql import base_table, hub_table, ident, match_key, to_text
+
+NEW = "new"
+"""In the column `how`: a person has decided that this is a new record."""
+
+REVIEW = -2
+"""In the column `candidates`: a person decides."""
+
+_MOST = 50  # hub records that are compared with one record by one key
+_KEYS = (FieldType.PHONE, FieldType.EMAIL, FieldType.URL, FieldType.ID)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A hub record that may be the same, and how alike it is (0 to 1), as a whole and in each thing compared."""
+
+    hub_id: UUID
+    score: match.Score
+
+
+def find(conn: Connection, stream: StreamSpec) -> dict[str, list[Candidate]]:
+    """Note in `unlinked` who is linked (found, how); returns the candidates of the records about which a person decides,
+    the best first, by CRM id."""
+    if stream.similar is None:
+        return {}
+    links: list[tuple[int, UUID, str]] = []
+    reviews: dict[str, list[Candidate]] = {}
+    numbers: list[int] = []
+    taken: set[UUID] = set()
+    # The most alike first: of two records that are alike the same hub record, the better one gets it.
+    for n, crm_id, all_of_them in sorted(
+        _compared(conn, stream, stream.similar), key=lambda one: -one[2][0].score.total
+    ):
+        left = [one for one in all_of_them if one.hub_id not in taken]
+        outcome = match.outcome(stream.similar, [one.score.total for one in left])
+        if outcome == "link":
+            taken.add(left[0].hub_id)
+            links.append((n, left[0].hub_id, f"score {left[0].score.total:.2f}"))
+        elif outcome == "review":
+            reviews[crm_id] = [
+                one for one in left if one.score.total >= stream.similar.review_above - match.MARGIN
+            ][:10]
+            numbers.append(n)
+    if links:
+        conn.execute(
+            "update unlinked u set found = l.hub_id, how = l.how"
+            " from unnest(%s::bigint[], %s::uuid[], %s::text[]) l (n, hub_id, how) where l.n = u.n",
+            [list(column) for column in zip(*links, strict=True)],
+        )
+    if numbers:
+        conn.execute("update unlinked set candidates = %s where n = any(%s)", [REVIEW, numbers])
+    return reviews
+
+
+def blocks(similar: Similar, fields: Sequence[FieldSpec]) -> list[tuple[FieldSpec, FieldSpec | None]]:
+    """The keys by which candidates are looked up: a field, and for a reference the text whose first letters count too."""
+    compared = [spec for name in similar.fields for spec in fields if spec.name == name]
+    text = next((spec for spec in compared if spec.type is FieldType.STRING), None)
+    alone: list[tuple[FieldSpec, FieldSpec | None]] = [
+        (spec, None) for spec in compared if spec.type in _KEYS
+    ]
+    return alone + [
+        (spec, text) for spec in compared if spec.type is FieldType.REFERENCE and text is not None
+    ]
+
+
+def keys(block: tuple[FieldSpec, FieldSpec | None], alias: str | None, *, typed: bool) -> list[sql.Composed]:
+    """Expressions of a block's keys, of a hub row (`typed`) or of `unlinked`. They are also those of its index."""
+    spec, text = block
+    found = [match_key(spec, ident(alias, spec.name) if alias else ident(spec.name), typed=typed)]
+    if text is not None:
+        column = ident(alias, text.name) if alias else ident(text.name)
+        found.append(sql.SQL("left({}, 3)").format(match_key(text, column, typed=typed)))
+    return found
+
+
+def _compared(
+    conn: Connection, stream: StreamSpec, similar: Similar
+) -> Iterator[tuple[int, str, list[Candidate]]]:
+    """Each record with something to compare: its number, CRM id, and candidates, the best first."""
+    names = similar.fields
+    specs = {name: stream.field(name) for name in names}
+    pairs = sql.SQL(" union ").join(_pairs(stream, block) for block in blocks(similar, stream.fields))
+    rows = conn.execute(
+        sql.SQL(
+            "with pairs as materialized ({pairs}) select u.n, u.crm_id, p.id, {ours}, {theirs} from pairs p"
+            " join unlinked u on u.n = p.n cross join lateral (select * from {hub} h where h.id = p.id offset 0) h"
+            " order by u.n, p.id"
+        ).format(
+            pairs=pairs,
+            ours=sql.SQL(", ").join(ident("u", name) for name in names),
+            theirs=sql.SQL(", ").join(to_text(specs[name], ident("h", name)) for name in names),
+            hub=hub_table(stream.entity),
+        )
+    )
+    for (n, crm_id), group in groupby(rows, key=lambda row: (row[0], row[1])):
+        candidates = []
+        for row in group:
+            ours = dict(zip(names, row[3 : 3 + len(names)], strict=True))
+            theirs = dict(zip(names, row[3 + len(names) :], strict=True))
+            candidates.append(Candidate(row[2], match.score(similar, specs, ours, theirs)))
+        yield n, crm_id, sorted(candidates, key=lambda one: (-one.score.total, one.hub_id))
+
+
+def _pairs(stream: StreamSpec, block: tuple[FieldSpec, FieldSpec | None]) -> sql.Composed:
+    mine = [
+        sql.SQL("{} as {}").format(key, ident(f"key{i}"))
+        for i, key in enumerate(keys(block, "u", typed=False))
+    ]
+    matched = [
+        sql.SQL("{} = {}").format(key, ident("k", f"key{i}"))
+        for i, key in enumerate(keys(block, "h", typed=True))
+    ]
+    return sql.SQL(
+        "(with wanted as materialized (select u.n, {mine} from unlinked u where u.found is null and u.candidates = 0"
+        " and u.how is null) select k.n, f.id from wanted k cross join lateral (select h.id from {hub} h where {matched}"
+        " and not exists (select from {base} b where b.hub_id = h.id) order by h.id limit {most}) f"
+        " where f.id not in (select found from unlinked where found is not null))"
+    ).format(
+        mine=sql.SQL(", ").join(mine),
+        hub=hub_table(stream.entity),
+        base=base_table(stream),
+        matched=sql.SQL(" and ").join(matched),
+        most=sql.Literal(_MOST),
+    )
