@@ -28,6 +28,7 @@ class Step:
     calls: Mapping[str, int]
     plan: Sequence[Mapping[str, Any]] = ()
     plan_shows: str = ""
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,7 @@ def _step(event: dg.DagsterEvent) -> Step | None:
             counts[name] = _whole(value)
     plan = materialization.metadata.get("plan")
     shows = materialization.metadata.get("plan_shows")
+    notes = materialization.metadata.get("notes")
     return Step(
         connection,
         direction,
@@ -150,6 +152,7 @@ def _step(event: dg.DagsterEvent) -> Step | None:
         calls,
         [record.data for record in plan.records] if isinstance(plan, dg.TableMetadataValue) else (),
         str(shows.value) if shows is not None else "",
+        str(notes.value).splitlines() if notes is not None else (),
     )
 
 

@@ -38,6 +38,10 @@ def sync(words: Sequence[str], flags: Mapping[str, object]) -> int:
     if flags.get("dry_run"):
         console.out.print()
         console.out.print(report.plan(done))
+        for note in dict.fromkeys(
+            note for step in steps for note in step.notes if note.startswith("guard: ")
+        ):
+            console.out.print(note, markup=False, soft_wrap=True)
     for text in (text for run in done for text in run.stopped):
         console.err.print(f"stopped: {text}", markup=False, soft_wrap=True)
     failures = [failure for run in done for failure in run.failures]

@@ -120,12 +120,13 @@ def _marks(marks: Marked) -> dict[str, int]:
 
 
 def _linked(stream: StreamSpec, columns: sql.Composable) -> sql.Composed:
-    """Query: `columns` over the marked records that have a partner, with h, b and m as in the differences."""
+    """Query: `columns` over the marked records that have a partner, with h, b and m as in the differences, and d.by_crm:
+    the CRM's side was marked."""
     return sql.SQL(
-        "select {columns} from (select k.hub_id from sync.mark k"
-        " where k.stream = %(stream)s and k.by_hub and k.version <= %(top)s"
-        " union select l.hub_id from sync.mark k join {base} l on l.crm_id = k.crm_id"
-        " where k.stream = %(stream)s and not k.by_hub and k.version <= %(top)s) d"
+        "select {columns} from (select hub_id, bool_or(by_crm) as by_crm from (select k.hub_id, false as by_crm"
+        " from sync.mark k where k.stream = %(stream)s and k.by_hub and k.version <= %(top)s"
+        " union all select l.hub_id, true from sync.mark k join {base} l on l.crm_id = k.crm_id"
+        " where k.stream = %(stream)s and not k.by_hub and k.version <= %(top)s) k group by hub_id) d"
         " join {base} b on b.hub_id = d.hub_id left join {hub} h on h.id = b.hub_id"
         " left join {mirror} m on m.crm_id = b.crm_id"
     ).format(
@@ -172,7 +173,10 @@ def _conditions(
         if What.KEYS in guard.on and spec.name in keys and spec.type is not FieldType.REFERENCE:
             found[What.KEYS, spec.name] = sql.SQL("{} and {} and {}").format(alive, _other(spec), moved)
     if What.DELETIONS in guard.on and side == "hub":
-        found[What.DELETIONS, ""] = sql.SQL("m.deleted and m.merged_into is null and h.id is not null")
+        # Marked by the CRM: what it deleted long ago is linked still, and edits of the hub mark it.
+        found[What.DELETIONS, ""] = sql.SQL(
+            "d.by_crm and m.deleted and m.merged_into is null and h.id is not null"
+        )
     if What.CHANGES in guard.on and moves:
         any_moves = sql.SQL(" or ").join(sql.SQL("({})").format(moved) for _, moved in moves)
         found[What.CHANGES, ""] = sql.SQL("{} and ({})").format(alive, any_moves)

@@ -80,13 +80,13 @@ def _decided(intent: Intent, name: str) -> bool:
 
 
 def stop_if_held(
-    store: Store, stream: StreamSpec, side: Side, options: Options, report: Report
+    store: Store, stream: StreamSpec, side: Side, options: Options, report: Report, *, limits: bool = True
 ) -> list[Hold]:
     """Raise HeldBackError if something of the stream is held back that forbids to write to `side`: while the CRM's values
-    wait for a person, ours do not go out either. Returns the open holds that do not forbid it. A dry run only notes."""
+    wait for a person, ours do not go out either (if `limits`). Returns the open holds. A dry run only notes."""
     found = holds.of_stream(store.conn, stream)
     for hold in found:
-        if hold.cause != "limits" or (side == "crm" and hold.side == "hub"):
+        if hold.cause != "limits" or (limits and side == "crm" and hold.side == "hub"):
             if not options.dry_run:
                 raise held_back(hold.stream, hold.sentence, hold.id)
             report.notes.append(f"guard: {hold.sentence} (hold {hold.id})")
@@ -108,7 +108,7 @@ def guarding(
     `only`: a person asked for these records; there are no limits then, but what holds the whole stream holds them too.
     A dry run goes on, and notes what the guard would say. Raises HeldBackError, with nothing written.
     """
-    found = stop_if_held(store, stream, side, options, report)
+    found = stop_if_held(store, stream, side, options, report, limits=only is None)
     place = Place.of(stream, "limits", side)
     if only is not None or stream.guard.least is None:
         yield Brake(store, stream, on=False)

@@ -21,6 +21,7 @@ def test_what_is_held_back_is_listed_and_let_through(
         file.write_text("guard: {blanks: 3}\n" + file.read_text())
     preview = place.run("sync", "salesforce", "--dry-run")
     assert preview.status == 0
+    assert "guard: this would be held back: " in preview.out
     assert place.run("guard", "list").status == 0  # a dry run holds nothing back
 
     said = place.run("sync", "salesforce")

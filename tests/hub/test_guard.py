@@ -139,9 +139,16 @@ def test_deletions_and_creates_are_counted_by_record(marked: psycopg.Connection)
         marked.execute("update acme.thing set deleted = true where crm_id in ('c1', 'c2', 'c3')")
         marked.execute("update acme.thing set merged_into = 'c9' where crm_id = 'c3'")  # not lost: merged
         marked.execute("insert into hub.thing default values")
+        marked.execute(
+            "insert into sync.mark (stream, by_hub, crm_id) select id, false, c from sync.stream, unnest(array['c1', 'c2', 'c3']) c"
+        )
         every = Guard(creates=Limit(number=0), changes=Limit(number=0))
         marks = guard.marked(marked, STREAM, 100_000)
         assert guard.count(marked, STREAM, "hub", marks, every)[What.DELETIONS, ""] == 2
+        marked.execute(
+            "delete from sync.mark where not by_hub and crm_id = 'c1'"
+        )  # deleted long ago, edited here
+        assert guard.count(marked, STREAM, "hub", marks, every)[What.DELETIONS, ""] == 1
         assert guard.count(marked, STREAM, "crm", marks, every)[What.CREATES, ""] == 1
         assert guard.count(marked, STREAM, "hub", marks, every)[What.CHANGES, ""] <= RECORDS - 3
         raise psycopg.Rollback(going)

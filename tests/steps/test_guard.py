@@ -6,7 +6,9 @@ import pytest
 from crm_sync.connectors.memory import MemoryCrm
 from crm_sync.connectors.memory_account import MemoryAccount
 from crm_sync.core.errors import HeldBackError
-from crm_sync.hub import holds
+from crm_sync.hub import holds, review
+from crm_sync.hub.store import Store
+from crm_sync.steps.resolve import resolve
 from tests.steps.world import CONNECTION, World
 
 MANY = 40
@@ -283,3 +285,23 @@ def test_a_crm_that_is_meant_to_be_empty_is_confirmed(world: World) -> None:
     assert world.one("select status from sync.hold") == "done"
     with pytest.raises(HeldBackError):  # once
         world.sync("acme", "contact", full=True)
+
+
+def test_a_persons_decision_goes_through_a_held_stream(world: World) -> None:
+    ids = _people(world)
+    world.accounts["acme"].person_edit("Contact", ids[0], {"Phone": "+14155559999"})
+    world.conn.execute("update hub.contact set phone = '+14155558888' where email = 'p0@x.example'")
+    world.wait(minutes=1)
+    world.sync()
+    (dispute,) = review.find(world.conn)
+    _blank(world, ids, "FirstName")
+    with pytest.raises(HeldBackError):
+        world.sync()
+    with Store(world.url) as store:
+        done = resolve(store, world.system, lambda name: world.crms[name], [dispute], "use_hub", "ann")
+    assert done.decided == {"use_hub": 1}
+    (row,) = [row for row in world.accounts["acme"].rows("Contact") if row.id == ids[0]]
+    assert row.values["Phone"] == "+14155558888"
+    assert (
+        world.one("select count(first_name) from hub.contact") == MANY - 1
+    )  # the same record's, which was looked at
