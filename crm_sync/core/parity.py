@@ -19,6 +19,7 @@ class What(StrEnum):
 
     VALUE = "different value"
     MIRROR = "the mirror is wrong"
+    APART = "agreed on, but not the same"
     NOT_IN_HUB = "not in the hub yet"
     NOT_IN_CRM = "not in the CRM yet"
     NO_CRM = "link without CRM record"
@@ -227,8 +228,9 @@ def _late(r: Record, known: Known) -> str:
 
 def _of_value(stream: StreamSpec, r: Record, v: Value, known: Known, *, same: bool) -> Found:
     why, detail = _why(r, v, known, same=same)
-    only_mirror = v.mirror_off and not (v.crm_off or v.hub_off) and v.agreed
-    what = What.MIRROR if only_mirror else What.VALUE
+    what = What.VALUE
+    if v.agreed and not (v.crm_off or v.hub_off):
+        what = What.MIRROR if v.mirror_off else What.APART
     return Found(stream.name, what, r.hub_id, r.crm_id, why, detail, v.field, v.hub_now, v.crm_now)
 
 
@@ -253,5 +255,7 @@ def _why(  # noqa: PLR0911 - a table, one line a row
         return Why.PARKED, r.parked
     if r.marked:
         return Why.PENDING, _MARKED
+    if v.agreed and not (v.hub_off or v.crm_off):
+        return None, "the sides were noted as agreeing on it"
     side = "the hub" if v.hub_off else "the CRM" if v.crm_off else "neither side"
     return None, f"{side} differs from what was agreed on, and nothing waits for it"

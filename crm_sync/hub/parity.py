@@ -16,7 +16,8 @@ from crm_sync.core.spec import FieldSpec, StreamSpec
 from crm_sync.hub import staging
 from crm_sync.hub.differences import differs
 from crm_sync.hub.mirror import value_of
-from crm_sync.hub.sql import base_table, hub_now, hub_table, ident, mirror_table
+from crm_sync.hub.parity_terms import any_off, apart
+from crm_sync.hub.sql import base_table, hub_table, ident, mirror_table
 
 RANGES = 256
 SMALLEST = 100  # records of a range; fewer records are cut into fewer ranges
@@ -190,7 +191,10 @@ def digests(
         " where true {some} group by 1"
     ).format(
         number=_number(lows, "b"),
-        differ=sql.SQL("").join(sql.SQL(" or {}").format(differs(spec)) for spec in fields),
+        differ=sql.SQL("").join(
+            sql.SQL(" or {} or {}").format(differs(spec), apart(spec, ident("m", spec.name)))
+            for spec in fields
+        ),
         hashes=_hashes(ident("b", f"{spec.name}_crm") for spec in fields),
         base=base_table(stream),
         mirror=mirror_table(stream),
@@ -267,26 +271,3 @@ def suspect(
             off=off,
         )
     ).rowcount
-
-
-def any_off(spec: FieldSpec) -> sql.Composable:
-    """Condition over s, b, h and m: the field is not as it was agreed on, on either side or in the mirror."""
-    return sql.SQL("{} or {} or {} or not {}").format(
-        hub_off(spec), crm_off(spec), mirror_off(spec), ident("b", f"{spec.name}_agreed")
-    )
-
-
-def hub_off(spec: FieldSpec) -> sql.Composable:
-    return sql.SQL("{} is distinct from {}").format(hub_now(spec), ident("b", f"{spec.name}_hub"))
-
-
-def crm_off(spec: FieldSpec) -> sql.Composable:
-    return sql.SQL("{} is distinct from {}").format(
-        ident("s", f"f_{spec.name}"), ident("b", f"{spec.name}_crm")
-    )
-
-
-def mirror_off(spec: FieldSpec) -> sql.Composable:
-    return sql.SQL("(m.crm_id is not null and {} is distinct from {})").format(
-        ident("s", f"f_{spec.name}"), ident("m", spec.name)
-    )

@@ -12,7 +12,7 @@ from psycopg.rows import args_row
 
 from crm_sync.core.parity import Record, Value
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
-from crm_sync.hub.parity import any_off, crm_off, hub_off, mirror_off
+from crm_sync.hub.parity_terms import any_off, crm_off, hub_off, mirror_off
 from crm_sync.hub.sql import base_of, base_table, hub_now, hub_table, ident, mirror_table, to_text
 
 BATCH = 5_000

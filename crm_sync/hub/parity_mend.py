@@ -1,11 +1,12 @@
-"""What a repair after a comparison writes: into the mirror's stamps, and into the queue. Decisions are the sync's."""
+"""What a repair after a comparison writes: the mirror's stamps, what was never agreed on, the queue. The sync decides."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from psycopg import Connection, sql
 
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub.sql import mirror_table
+from crm_sync.hub.sql import base_table, ident, mirror_table
 
 
 def distrust(conn: Connection, stream: StreamSpec, crm_ids: Sequence[str]) -> None:
@@ -24,4 +25,14 @@ def mark_crm(conn: Connection, stream: StreamSpec, crm_ids: Sequence[str]) -> No
             " cross join {} m where s.connection = %s and s.entity = %s and m.crm_id = any(%s) and not m.deleted"
         ).format(mirror_table(stream)),
         [stream.connection, stream.entity, list(crm_ids)],
+    )
+
+
+def disagree(conn: Connection, stream: StreamSpec, field: str, hub_ids: Sequence[UUID]) -> None:
+    """The sides never agreed on this field of these records: its policy decides, or a person."""
+    conn.execute(
+        sql.SQL("update {} set {} = false where hub_id = any(%s)").format(
+            base_table(stream), ident(f"{field}_agreed")
+        ),
+        [list(hub_ids)],
     )

@@ -70,7 +70,7 @@ def _stage(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> lis
     """The plain records into the temporary table `moving`, as `merge.move` wants it; returns the fields that move."""
     seen = frozen.fields(conn, stream)
     fields = [spec for spec in stream.fields if spec.name not in seen]
-    able = [spec for spec in fields if _is_able(spec)]
+    able = [spec for spec in fields if is_able(spec)]
     if not able:
         return []
     selected = [part for spec in able for part in _columns(spec)]
@@ -111,7 +111,7 @@ def _stage(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> lis
     return [spec for spec, does in zip(able, moves or (), strict=True) if does]
 
 
-def _is_able(spec: FieldSpec) -> bool:
+def is_able(spec: FieldSpec) -> bool:
     """Whether a difference of this field can be plain at all: no map, no template, no rounding, not ours alone, and
     no other connection goes before."""
     rounds = spec.type is FieldType.NUMBER and spec.scale is not None

@@ -5,7 +5,7 @@ that has to be paged through, or records with several associations, cost more th
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from crm_sync.core.spec import StreamSpec
@@ -58,8 +58,8 @@ def _associations(stream: StreamSpec) -> list[str]:
 
 
 def allot(streams: Sequence[StreamSpec], records: Mapping[str, int], budget: int | None) -> dict[str, Share]:
-    """What is read of each stream, by its name. Streams that need least are read whole first; the others share what is
-    left. Without a budget everything is."""
+    """What is read of each stream, by its name. Streams that need least are read whole first, as long as half of what is
+    left remains; the others share that. Without a budget everything is read."""
     wants = {stream.name: needed(stream, records[stream.name]) for stream in streams}
     if budget is None:
         return {name: Share(records[name], calls, calls, whole=True) for name, calls in wants.items()}
@@ -67,7 +67,8 @@ def allot(streams: Sequence[StreamSpec], records: Mapping[str, int], budget: int
     left = budget
     for number, stream in enumerate(sorted(streams, key=lambda s: wants[s.name])):
         name, want = stream.name, wants[stream.name]
-        mine = min(want, left // (len(streams) - number))
+        fair = left // (len(streams) - number)
+        mine = want if want <= max(fair, left // 2) else fair
         problem = ""
         if mine < want and (stream.filters or stream.record_type):
             problem = (
@@ -87,9 +88,13 @@ def for_reading(share: Share) -> int:
     return share.calls - _OVERHEAD - max(share.calls // _RESERVE, 1)
 
 
-def chosen(ranges: Sequence[int], number: int, shift: float) -> list[int]:
-    """So many of the ranges, spread evenly; `shift` (0 to 1) says where it begins, so that runs differ."""
-    if number >= len(ranges):
-        return list(ranges)
-    step = len(ranges) / number if number else 0.0
-    return [ranges[int((i + shift) * step) % len(ranges)] for i in range(number)]
+def most(sizes: Mapping[int, int], shift: float, affordable: Callable[[int], bool]) -> list[int]:
+    """As many ranges (by number: their records) as are affordable together, spread evenly; `shift` (0 to 1) says where
+    the spreading begins, so that runs differ."""
+    ranges = sorted(sizes)
+    for number in range(len(ranges), 0, -1):
+        step = len(ranges) / number
+        some = [ranges[int((i + shift) * step) % len(ranges)] for i in range(number)]
+        if affordable(sum(sizes[one] for one in some)):
+            return some
+    return []

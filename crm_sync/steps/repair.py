@@ -38,6 +38,8 @@ def repair(store: Store, crm: Crm, stream: StreamSpec, found: Parity) -> Repaire
                     merged = mirror.merge(conn, stream, page, looked_up=True)
                 refreshed += merged.created + merged.updated + merged.deleted
         with store.transaction() as conn:
+            for name, hub_ids in found.apart.items():
+                parity_mend.disagree(conn, stream, name, sorted(hub_ids))
             dirty.mark_hub(conn, stream, found.hub_ids)
             parity_mend.mark_crm(conn, stream, crm_ids)
     return Repaired(len(found.crm_ids) + len(found.hub_ids), refreshed)

@@ -17,7 +17,7 @@ from crm_sync.core.parity import Found, Known, Record, Value, What, Why, explain
 from crm_sync.core.spec import Direction, FieldSpec, StreamSpec
 from crm_sync.hub import frozen, holds, parity, parity_facts, watermark
 from crm_sync.hub.store import Store
-from crm_sync.steps.allowance import Share, chosen, for_reading, look_ups
+from crm_sync.steps.allowance import Share, for_reading, look_ups, most
 from crm_sync.steps.options import calls_since
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,8 @@ CHUNK = 2_000
 @dataclass(slots=True)
 class Parity:
     """What was found. compared: the share of the records we know that was compared (0 to 1). counts: differences by
-    what they are and what explains them (None: nothing). hub_ids, crm_ids: records that a repair looks at."""
+    what they are and what explains them (None: nothing). hub_ids, crm_ids: records that a repair looks at; apart: by
+    field those that differ though they were noted as agreed on."""
 
     stream: str
     compared: float = 0.0
@@ -50,6 +51,7 @@ class Parity:
     notes: list[str] = field(default_factory=list)
     hub_ids: set[UUID] = field(default_factory=set)
     crm_ids: set[str] = field(default_factory=set)
+    apart: dict[str, set[UUID]] = field(default_factory=dict)
 
     @property
     def open(self) -> int:
@@ -65,6 +67,8 @@ class Parity:
         if found.why is None and found.what not in _FOR_A_PERSON:
             if found.hub_id is not None and len(self.hub_ids) < REPAIRED:
                 self.hub_ids.add(found.hub_id)
+                if found.what is What.APART:
+                    self.apart.setdefault(found.field, set()).add(found.hub_id)
             if found.crm_id is not None and len(self.crm_ids) < REPAIRED:
                 self.crm_ids.add(found.crm_id)
 
@@ -93,7 +97,7 @@ def known_records(store: Store, stream: StreamSpec) -> int:
 
 
 def verify(store: Store, crm: Crm, stream: StreamSpec, share: Share, *, shift: float | None = None) -> Parity:
-    """Compare a stream with its CRM, or as much of it as `share` allows. shift: see `allowance.chosen`.
+    """Compare a stream with its CRM, or as much of it as `share` allows. shift: see `allowance.most`.
 
     Raises CrmError if the CRM cannot be read.
     """
@@ -144,15 +148,17 @@ class _Verify:
         """Look up the records of some ranges; returns the ranges."""
         self._lows = parity.cut(self.conn, self.stream, seen=False)
         sizes = parity.sizes(self.conn, self.stream, self._lows)
-        left, read = for_reading(self.share), 0
-        dearest = max((look_ups(self.stream, size) for size in sizes.values()), default=1)
-        done = []
-        for number in chosen(sorted(sizes), max(left // dearest, 0), shift):
-            ids = parity.ids_of(self.conn, self.stream, self._lows, number)
-            for some in parts(ids, CHUNK):
-                self._take(self.crm.by_ids(self.stream, some))
-            read += len(ids)
-            done.append(number)
+        left = for_reading(self.share)
+        done = most(sizes, shift, lambda records: look_ups(self.stream, records) <= left)
+        ids: list[str] = []
+        for number in done:  # a call takes ids of several ranges
+            ids += parity.ids_of(self.conn, self.stream, self._lows, number)
+            while len(ids) >= CHUNK:
+                self._take(self.crm.by_ids(self.stream, ids[:CHUNK]))
+                del ids[:CHUNK]
+        if ids:
+            self._take(self.crm.by_ids(self.stream, ids))
+        read = sum(sizes[number] for number in done)
         self.found.compared = read / max(sum(sizes.values()), 1)
         self.found.notes.append(
             f"compared {read:,} of {sum(sizes.values()):,} records, in {len(done)} of {len(sizes)} ranges of ids; what"
@@ -195,10 +201,10 @@ class _Verify:
     def _room(self) -> int:
         """How many records may be looked up again within the budget's reserve."""
         reserve = max(self.share.calls - for_reading(self.share), 0) // 2
-        most = LOOKED_AGAIN
-        while most and look_ups(self.stream, most) > reserve:
-            most //= 2
-        return most
+        room = LOOKED_AGAIN
+        while room and look_ups(self.stream, room) > reserve:
+            room //= 2
+        return room
 
     def _fields(self) -> list[FieldSpec]:
         """The fields that were in every page of values."""

@@ -181,6 +181,28 @@ def test_a_base_that_says_something_else_while_both_sides_agree_is_no_harm(clean
     assert {why for _, why in found.counts} == {Why.NORMALISED}
 
 
+def test_sides_that_were_noted_as_agreeing_though_they_differ_are_unexplained(clean: World) -> None:
+    """A lost dispute: each half of the base is what its side says, so that no sync would ever look at it."""
+    crm_id = clean.accounts["acme"].rows("Contact")[7].id
+    silently(clean, "update hub.contact h set last_name = 'Ours', phone = '+14155550101', opted_out = null"
+                    f" {OF}", crm_id)  # fmt: skip
+    silently(clean, "update acme.contact_base b set last_name_hub = h.last_name, opted_out_hub = null"
+                    " from hub.contact h where h.id = b.hub_id and b.crm_id = %s", crm_id)  # fmt: skip
+    found = look(clean)
+    assert {(one.what, one.field) for one in found.unexplained} >= {
+        (What.APART, "last_name"),
+        (What.APART, "opted_out"),
+    }
+    mend(clean, found)
+    settle(clean)
+    assert look(clean).open == 0
+    theirs = clean.accounts["acme"].row("Contact", crm_id).values
+    ours = clean.conn.execute(
+        f"select h.last_name, h.phone, h.opted_out::text from hub.contact h join acme.contact_base b on b.hub_id = h.id where b.crm_id = '{crm_id}'"
+    ).fetchone()
+    assert ours == (theirs["LastName"], theirs["Phone"], theirs["OptedOut"])
+
+
 def test_an_edit_in_the_crm_after_the_sync_waits(clean: World) -> None:
     acme = clean.accounts["acme"]
     acme.person_edit("Contact", acme.rows("Contact")[3].id, {"LastName": "New"})
