@@ -22,6 +22,8 @@ from crm_sync.hub.store import Store
 from crm_sync.steps import match as steps
 from crm_sync.steps.match import Example, Previews
 
+_ALWAYS = 5  # figures of the preview that are shown though they are 0
+
 Mask = Callable[[str, str, str | None], str | None]
 
 
@@ -168,17 +170,23 @@ def _streams(here: Workspace, words: Sequence[str]) -> list[StreamSpec]:
 
 
 def _show(found: Previews, mask: Mask) -> None:
-    columns = (
-        "records", "linked already", "will link", "new in the hub", "new in the CRM", "ambiguous", "review", "cannot enter",
-        "waits", "left alone", "doubles",
-    )  # fmt: skip
+    figures = {
+        "records": [one.records for one in found.streams],
+        "linked already": [one.linked for one in found.streams],
+        "will link": [one.will_link for one in found.streams],
+        "new in the hub": [one.create_hub for one in found.streams],
+        "new in the CRM": [one.create_crm for one in found.streams],
+        "ambiguous": [one.ambiguous for one in found.streams],
+        "review": [one.review for one in found.streams],
+        "cannot enter": [one.cannot_enter for one in found.streams],
+        "waits": [one.waits for one in found.streams],
+        "left alone": [one.left for one in found.streams],
+        "doubles": [one.doubled for one in found.streams],
+    }
+    columns = tuple(name for place, name in enumerate(figures) if place < _ALWAYS or any(figures[name]))
     table = console.table("stream", *columns, title="What a sync would do", numbers=columns)
-    for one in found.streams:
-        numbers = (
-            one.records, one.linked, one.will_link, one.create_hub, one.create_crm, one.ambiguous, one.review, one.cannot_enter,
-            one.waits, one.left, one.doubled,
-        )  # fmt: skip
-        table.add_row(one.stream, *(console.number(number) for number in numbers))
+    for place, one in enumerate(found.streams):
+        table.add_row(one.stream, *(console.number(figures[name][place]) for name in columns))
     console.out.print(table)
     for one in found.streams:
         if one.link:
