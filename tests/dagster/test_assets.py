@@ -50,7 +50,7 @@ def test_counts_calls_and_preview_are_shown(project: Project) -> None:
     result = project.sync()
     shown = project.metadata(result, "acme", "inbound", "contact")
     assert (shown["read"], shown["created"]) == (1, 1)
-    assert shown["calls"] == shown["calls/changed"] + shown["calls/deleted"]
+    assert shown["calls"] == sum(shown[f"calls/{family}"] for family in ("describe", "changed", "deleted"))
     shown = project.metadata(result, "hub", "contact")
     assert shown["preview"] == [{"record": crm_id, "action": "created in the hub"}]
     assert "Zanzibar" not in str(
