@@ -44,7 +44,9 @@ def common_jobs(system: System) -> list[UnresolvedAssetJobDefinition]:
             selection=_quick(
                 system,
                 dg.AssetSelection.assets(
-                    *dict.fromkeys(key for one in system.connections for key in connection_keys(system, one.name))
+                    *dict.fromkeys(
+                        key for one in system.connections for key in connection_keys(system, one.name)
+                    )
                 ),
             ),
             description="Sync every connection: all CRMs into the hub, then the hub to all CRMs.",

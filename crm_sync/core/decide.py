@@ -146,12 +146,10 @@ def decide(  # noqa: PLR0911 - the truth table, one line a row
         return _take(d, meaning, "inbound field: the CRM is the authority")
     if spec.direction is Direction.OUTBOUND:
         return _outbound(d, meaning)
-    if d.landed:
-        return _push(d, meaning, LANDED)
-    if d.agreed and not d.hub_changed:
+    if d.agreed and not d.hub_changed and not d.landed:
         return _take(d, meaning, "changed in the CRM")
-    if d.agreed and not d.crm_changed:
-        return _push(d, meaning, "changed in the hub")
+    if d.landed or (d.agreed and not d.crm_changed):
+        return _push(d, meaning, LANDED if d.landed else "changed in the hub")
     if not d.agreed and d.crm_now is None:
         return _push(d, meaning, "first agreement: blank in the CRM")
     if not d.agreed and d.hub_now is None:

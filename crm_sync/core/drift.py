@@ -32,7 +32,6 @@ class Kind(StrEnum):
     OBJECT_REMOVED = "object removed"
 
 
-
 @dataclass(frozen=True, slots=True)
 class Change:
     """One change of a vendor field. before, after: types, lengths or picklist values, as the kind has it. held: the

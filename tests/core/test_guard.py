@@ -61,7 +61,14 @@ def test_the_sentence_names_the_gravest_first_and_not_everything() -> None:
 
 @pytest.mark.parametrize(
     ("read", "linked", "fault"),
-    [(0, 0, False), (0, 25, False), (0, 26, True), (499, 1_000, True), (500, 1_000, False), (2_000, 1_000, False)],
+    [
+        (0, 0, False),
+        (0, 25, False),
+        (0, 26, True),
+        (499, 1_000, True),
+        (500, 1_000, False),
+        (2_000, 1_000, False),
+    ],
 )
 def test_a_crm_that_returns_next_to_nothing_is_at_fault(read: int, linked: int, fault: bool) -> None:
     assert is_empty(read, linked) is fault

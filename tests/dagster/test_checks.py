@@ -155,10 +155,11 @@ def test_nothing_selected_resolves_nothing(project: Project) -> None:
     project.sync()
     result = resolve(project, decision="use_hub")
     assert not result.success
-    assert failures_of(result) == [
+    (said,) = failures_of(result)
+    assert said == (
         "resolve_conflicts: say which conflicts: give ids, or at least one of connection, entity, field, age, newer or"
         " blank side"
-    ]
+    )
     assert not resolve(project, ids="1 or 2", decision="use_hub").success
     assert not resolve(project, connection="acne", decision="use_hub").success
     assert plain(project.check().metadata)["open"] == 1

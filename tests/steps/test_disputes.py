@@ -71,7 +71,9 @@ def test_a_decision_settles_both_sides(world: World, decision: review.Decision, 
     world.wait(minutes=1)
     world.sync()
     assert world.one("select status from review.conflict") == "applied"
-    assert world.one("select count(*) from sync.change where reason like 'decided by mina (conflict %%)'") == 1
+    assert (
+        world.one("select count(*) from sync.change where reason like 'decided by mina (conflict %%)'") == 1
+    )
     assert world.one("select count(*) from sync.dirty") == 0
 
 
