@@ -103,8 +103,8 @@ def test_a_rule_is_made_shown_used_and_ended(place: Place) -> None:
     assert place.run("sync").status == 0
     # A person in the hub and one in the CRM typed different titles of many people; we have read the CRM's.
     with_both = "from salesforce.contact_base b where b.hub_id = c.id"
-    place.rows(f"update hub.contact c set title = 'Ours' where exists (select {with_both})")
-    place.rows("update salesforce.contact set title = 'Theirs', modified_at = now()")
+    place.rows(f"update hub.contact c set title = 'Chief' where exists (select {with_both})")
+    place.rows("update salesforce.contact set title = 'Head', modified_at = now()")
     place.rows(
         "insert into sync.mark (stream, by_hub, crm_id) select s.id, false, c.crm_id from salesforce.contact c"
         " cross join sync.stream s where s.connection = 'salesforce' and s.entity = 'contact'"
@@ -130,8 +130,8 @@ def test_a_rule_is_made_shown_used_and_ended(place: Place) -> None:
     assert "and from now on, for title of salesforce/contact: use_crm" in done.out
     assert f"{len(rows) - 1} more that are open now: the CRM's value ({len(rows) - 1})" in done.out
     assert f"decided: {len(rows)}; still open: 0" in done.out
-    assert place.rows("select distinct title from hub.contact where title in ('Ours', 'Theirs')") == [
-        ("Theirs",)
+    assert place.rows("select distinct title from hub.contact where title in ('Chief', 'Head')") == [
+        ("Head",)
     ]
     applied = place.run("conflicts", "list", "--status", "applied", "--limit", "500").out
     assert "rule #1 by" in applied

@@ -90,7 +90,7 @@ def test_what_is_not_taken_back_is_listed(place: Place) -> None:
     told = place.run("undo", "--since", "2020-01-01", "--dry-run")
     assert told.status == 0, told.err
     assert "Not undone (the first 100 of " in told.out
-    assert "records created in the hub from salesforce stay" in told.out
+    assert "records created in the hub from hubspot stay" in told.out
     document = json.loads(place.run("undo", "--since", "2020-01-01", "--dry-run", "--json").out)
     assert len(document["not_undone_rows"]) == 100
     assert document["applied"] is None
