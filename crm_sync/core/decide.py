@@ -205,7 +205,7 @@ def _dispute(d: Difference, spec: FieldSpec, meaning: Meaning) -> Verdict:
 
 def _between(d: Difference, spec: FieldSpec, meaning: Meaning, rule: Rule | None, rival: Rival) -> Verdict:
     """What the hub has is another CRM's value: the same one of the two counts, whichever was read first."""
-    theirs = rules.of(d.hub_rules, d.crm_now, d.hub_now)
+    theirs = None if d.decision == "skip" else rules.of(d.hub_rules, d.crm_now, d.hub_now)
     mine = rivals.claim(spec.direction, spec.policy, rule, d.crm_now, d.crm_at, spec.place)
     other = rivals.claim(rival.direction, rival.policy, theirs, d.hub_now, d.hub_at, rival.place)
     won = rivals.stronger(mine, other)

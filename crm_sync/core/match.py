@@ -102,7 +102,9 @@ def _alike(
     """0 to 1; None if a side is blank."""
     if all(spec.type in _TEXTS for spec in specs):
         return text_alike(
-            " ".join(ours[s.name] or "" for s in specs), " ".join(theirs[s.name] or "" for s in specs)
+            " ".join(ours[s.name] or "" for s in specs),
+            " ".join(theirs[s.name] or "" for s in specs),
+            legal_forms=len(specs) == 1,  # several fields make a person's name, in which "Sa" is a word
         )
     parts = []
     for spec in specs:
@@ -110,13 +112,23 @@ def _alike(
         if not a or not b:
             return None
         found = text_alike(a, b) if spec.type in _TEXTS else float(a == b)
+        if spec.type is FieldType.URL and _elsewhere(ours[spec.name], theirs[spec.name]):
+            found = 0.0
         parts.append(found or 0.0)
     return min(parts)
 
 
-def text_alike(a: str, b: str) -> float | None:
-    """How alike two texts are, whatever the order, case, accents and punctuation of their words; None for a blank."""
-    mine, other = _words(a), _words(b)
+def _elsewhere(ours: str | None, theirs: str | None) -> bool:
+    """Whether two addresses name different pages: two people's profiles are on the same host."""
+    mine, other = (re.sub(r"[?#].*$", "", (url or "").strip().lower()) for url in (ours, theirs))
+    paths = [re.sub(r"^([a-z]+://)?[^/]*", "", url).rstrip("/") for url in (mine, other)]
+    return all(paths) and paths[0] != paths[1]
+
+
+def text_alike(a: str, b: str, *, legal_forms: bool = True) -> float | None:
+    """How alike two texts are, whatever the order, case, accents and punctuation of their words; None for a blank.
+    legal_forms: words such as Inc and GmbH do not count."""
+    mine, other = _words(a, legal_forms=legal_forms), _words(b, legal_forms=legal_forms)
     if not mine or not other:
         return None
     alike = fuzz.token_sort_ratio(mine, other) / 100
@@ -131,7 +143,7 @@ def plain(spec: FieldSpec, value: str | None) -> str:
     return text
 
 
-def _words(text: str) -> str:
+def _words(text: str, *, legal_forms: bool) -> str:
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     words = _WORDS.findall("".join(char for char in decomposed if not unicodedata.combining(char)))
-    return " ".join([word for word in words if word not in _LEGAL] or words)
+    return " ".join([word for word in words if not legal_forms or word not in _LEGAL] or words)

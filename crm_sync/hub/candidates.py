@@ -70,7 +70,7 @@ def _by_rule(conn: Connection, stream: StreamSpec, rule: Sequence[FieldSpec], nu
     conn.execute(
         sql.SQL(
             "with wanted as materialized (select u.n, {mine} from unlinked u"
-            " where u.found is null and u.candidates = 0),"
+            " where u.found is null and u.candidates = 0 and u.how is null),"
             " keyed as materialized (select k.n, h.id from wanted k"
             " cross join lateral (select h.id from {hub} h where {matched} offset 0) h),"
             " pairs as (select k.n, k.id from keyed k"

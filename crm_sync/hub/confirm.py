@@ -49,7 +49,7 @@ def confirm_answers(
     conn: Connection, stream: StreamSpec, answers: Iterable[Answer], run_id: str | None
 ) -> None:
     """Confirm the intents that these answers are about."""
-    conn.execute("drop table if exists answered, accepted")
+    conn.execute("drop table if exists pg_temp.answered, pg_temp.accepted")
     conn.execute(
         "create temporary table answered (hub_id uuid, crm_id text, created boolean, told text, stamp timestamptz)"
         " on commit drop"
@@ -168,7 +168,7 @@ def _agrees(
 
 def _stage(conn: Connection, accepted: Sequence[Accepted]) -> None:
     """The temporary table `accepted`, of intents that need not be in sync.intent as they are here."""
-    conn.execute("drop table if exists accepted")
+    conn.execute("drop table if exists pg_temp.accepted")
     conn.execute(
         "create temporary table accepted (hub_id uuid, crm_id text, kind text, sent jsonb, hub_values jsonb,"
         " old_values jsonb, reasons jsonb, answer jsonb, told jsonb, stamp timestamptz, said jsonb) on commit drop"

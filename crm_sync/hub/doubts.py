@@ -5,7 +5,7 @@ still take effect minutes later, over what was written since. What a CRM then sa
 edit: `differences` knows it by these rows, and `core.decide` sends the hub's value again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from psycopg import Connection, sql
@@ -39,9 +39,16 @@ def note(
                 looked_at,
                 run_id,
                 [i.hub_id for i in unseen],
-                [as_json(i.sent) for i in unseen],
+                [as_json(_sent(i)) for i in unseen],
             ],
         )
+
+
+def _sent(intent: Intent) -> Mapping[str, str | None]:
+    """A create sends no blanks."""
+    if intent.kind == "update":
+        return intent.sent
+    return {name: value for name, value in intent.sent.items() if value is not None}
 
 
 def landed(stream: StreamSpec) -> sql.Composable:

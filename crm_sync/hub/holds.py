@@ -173,6 +173,16 @@ def allowed(
     return {row[0] for row in rows}
 
 
+def waiting(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of these hub records that open holds of the guard's limits are about, to whichever side."""
+    rows = conn.execute(
+        "select distinct r.hub_id from sync.hold_record r join sync.hold h on h.id = r.hold where h.connection = %s"
+        " and h.entity = %s and h.cause = 'limits' and h.status = 'open' and r.hub_id = any(%s)",
+        [stream.connection, stream.entity, list(hub_ids)],
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
 def withdraw(conn: Connection, place: Place) -> None:
     """Nothing is held back there any more, or something else."""
     _end(conn, f"{_HERE} and status = 'open'", place.row(), "withdrawn")

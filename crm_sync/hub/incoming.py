@@ -32,7 +32,7 @@ def stage(
     as `<name>_crm`, in the CRM's own spelling. A reference is a hub id, null where its target has no link. The
     mirror is read once: what it says later is a later change. check=False: as for `to_hub`.
     """
-    conn.execute("drop table if exists said, meaning, unlinked, all_unlinked")
+    conn.execute("drop table if exists pg_temp.said, pg_temp.meaning, pg_temp.unlinked, pg_temp.all_unlinked")
     columns = [spec for spec in stream.columns if spec.type is not FieldType.REFERENCE]
     conn.execute(
         sql.SQL(

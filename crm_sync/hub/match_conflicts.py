@@ -42,7 +42,17 @@ def record(
     conn: Connection, stream: StreamSpec, found: Mapping[str, Sequence[Candidate]], run_id: str | None
 ) -> None:
     """Open a conflict for each of these CRM records, or bring the one that is there up to date. A decision is no more
-    than an open conflict's: one that led here again could not be followed."""
+    than an open conflict's: one that led here again could not be followed. Who was a candidate and is none any more
+    waits for nothing."""
+    rows = conn.execute(
+        "select crm_id, candidates from review.match where connection = %s and entity = %s and crm_id = any(%s)"
+        " and status in ('open', 'decided')",
+        [stream.connection, stream.entity, list(found)],
+    ).fetchall()
+    dropped = {UUID(one["hub_id"]) for crm_id, before in rows for one in before} - {
+        one.hub_id for candidates in found.values() for one in candidates
+    }
+    dirty.mark_hub(conn, stream, sorted(dropped))
     with conn.cursor() as cursor:
         cursor.executemany(
             "insert into review.match as m (connection, entity, crm_id, candidates, run_id) values (%s, %s, %s, %s, %s)"

@@ -55,7 +55,7 @@ def move(
     and `_reason`. `taken` are the fields that go into the hub, of any record.
     """
     conn.execute("analyze moving (hub_id)")  # else it would be joined row against row
-    conn.execute("drop table if exists moved")
+    conn.execute("drop table if exists pg_temp.moved")
     conn.execute("create temporary table moved (hub_id uuid) on commit drop")
     conn.execute("select set_config('crm_sync.actor', %s, true)", [stream.connection])
     if taken:
@@ -72,7 +72,7 @@ _PARTS = ("moves", "take", "value", "crm", "hub", "reason")
 
 def _stage(conn: Connection, moving: Sequence[Verdict], fields: Sequence[FieldSpec]) -> None:
     """Verdicts, one row a field, become one row a record."""
-    conn.execute("drop table if exists verdict, moving")
+    conn.execute("drop table if exists pg_temp.verdict, pg_temp.moving")
     conn.execute(
         "create temporary table verdict (hub_id uuid, crm_id text, version text, field text, take boolean, value text,"
         " crm_now text, hub_now text, crm_at timestamptz, reason text) on commit drop"

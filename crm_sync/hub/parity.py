@@ -42,7 +42,7 @@ class Range:
 
 def begin(conn: Connection, stream: StreamSpec) -> None:
     """Empty tables for what is going to be read."""
-    conn.execute("drop table if exists parity_seen, parity_suspect")
+    conn.execute("drop table if exists pg_temp.parity_seen, pg_temp.parity_suspect")
     conn.execute(
         sql.SQL(
             'create temporary table parity_seen (crm_id text collate "C" not null, modified_at timestamptz,'
@@ -54,7 +54,7 @@ def begin(conn: Connection, stream: StreamSpec) -> None:
 
 def end(conn: Connection) -> None:
     """Give the space back before the session ends."""
-    conn.execute("drop table if exists parity_seen, parity_suspect")
+    conn.execute("drop table if exists pg_temp.parity_seen, pg_temp.parity_suspect")
 
 
 def add(

@@ -6,7 +6,7 @@ same reason, and whatever this module is not sure of is left to it, the whole re
 each condition against `decide` itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -44,9 +44,16 @@ class Taken:
 
 
 def take(
-    conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID], run_id: str | None, *, show: int = 0
+    conn: Connection,
+    stream: StreamSpec,
+    hub_ids: Sequence[UUID],
+    run_id: str | None,
+    *,
+    show: int = 0,
+    blanks: Callable[[Sequence[tuple[str, UUID]]], None] | None = None,
 ) -> Taken:
-    """Apply the takes of those of these records that are plain; at most `show` values are told.
+    """Apply the takes of those of these records that are plain; at most `show` values are told. `blanks` is told before
+    which fields of which records are about to lose their value; what it raises ends everything.
 
     Raises psycopg.IntegrityError or DataError if the hub table itself refuses a value.
     """
@@ -54,6 +61,14 @@ def take(
     if not fields:
         return Taken()
     found = {row[0] for row in conn.execute("select hub_id from moving")}
+    if blanks is not None:
+        blanks(
+            conn.execute(
+                sql.SQL(
+                    "select v.field, m.hub_id from moving m {} where v.take and v.value is null and v.hub is not null"
+                ).format(merge.values(fields))
+            ).fetchall()
+        )
     done = merge.move(conn, stream, fields, fields, run_id)
     shown: list[tuple[UUID, str, str]] = []
     if show:
@@ -74,7 +89,7 @@ def _stage(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> lis
     if not able:
         return []
     selected = [part for spec in able for part in _columns(spec)]
-    conn.execute("drop table if exists moving")
+    conn.execute("drop table if exists pg_temp.moving")
     conn.execute(
         sql.SQL(
             "create temporary table moving on commit drop as select b.hub_id, b.crm_id, h.xmin::text as version,"

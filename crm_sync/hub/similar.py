@@ -27,10 +27,12 @@ _KEYS = (FieldType.PHONE, FieldType.EMAIL, FieldType.URL, FieldType.ID)
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A hub record that may be the same, and how alike it is (0 to 1), as a whole and in each thing compared."""
+    """A hub record that may be the same, and how alike it is (0 to 1), as a whole and in each thing compared. linked:
+    whether another record of the CRM is linked with it, so that this one cannot be."""
 
     hub_id: UUID
     score: match.Score
+    linked: bool = False
 
 
 def find(conn: Connection, stream: StreamSpec) -> dict[str, list[Candidate]]:
@@ -46,15 +48,19 @@ def find(conn: Connection, stream: StreamSpec) -> dict[str, list[Candidate]]:
     for n, crm_id, all_of_them in sorted(
         _compared(conn, stream, stream.similar), key=lambda one: -one[2][0].score.total
     ):
-        left = [one for one in all_of_them if one.hub_id not in taken]
+        left = [one for one in all_of_them if one.hub_id not in taken and not one.linked]
         outcome = match.outcome(stream.similar, [one.score.total for one in left])
+        if outcome == "link" and any(
+            one.score.total > left[0].score.total - match.MARGIN for one in all_of_them if one not in left
+        ):
+            outcome = "review"  # it is as much like somebody who has a partner: a double of that one, or the next best
         if outcome == "link":
             taken.add(left[0].hub_id)
             links.append((n, left[0].hub_id, f"score {left[0].score.total:.2f}"))
         elif outcome == "review":
             reviews[crm_id] = [
                 one for one in left if one.score.total >= stream.similar.review_above - match.MARGIN
-            ][:10]
+            ]
             numbers.append(n)
     if links:
         conn.execute(
@@ -95,10 +101,14 @@ def _compared(
     """Each record with something to compare: its number, CRM id, and candidates, the best first."""
     names = similar.fields
     specs = {name: stream.field(name) for name in names}
-    pairs = sql.SQL(" union ").join(_pairs(stream, block) for block in blocks(similar, stream.fields))
+    pairs = sql.SQL(" union ").join(
+        _pairs(stream, block, linked=linked)
+        for block in blocks(similar, stream.fields)
+        for linked in (False, True)
+    )
     rows = conn.execute(
         sql.SQL(
-            "with pairs as materialized ({pairs}) select u.n, u.crm_id, p.id, {ours}, {theirs} from pairs p"
+            "with pairs as materialized ({pairs}) select u.n, u.crm_id, p.id, p.linked, {ours}, {theirs} from pairs p"
             " join unlinked u on u.n = p.n cross join lateral (select * from {hub} h where h.id = p.id offset 0) h"
             " order by u.n, p.id"
         ).format(
@@ -111,13 +121,15 @@ def _compared(
     for (n, crm_id), group in groupby(rows, key=lambda row: (row[0], row[1])):
         candidates = []
         for row in group:
-            ours = dict(zip(names, row[3 : 3 + len(names)], strict=True))
-            theirs = dict(zip(names, row[3 + len(names) :], strict=True))
-            candidates.append(Candidate(row[2], match.score(similar, specs, ours, theirs)))
+            ours = dict(zip(names, row[4 : 4 + len(names)], strict=True))
+            theirs = dict(zip(names, row[4 + len(names) :], strict=True))
+            candidates.append(Candidate(row[2], match.score(similar, specs, ours, theirs), row[3]))
         yield n, crm_id, sorted(candidates, key=lambda one: (-one.score.total, one.hub_id))
 
 
-def _pairs(stream: StreamSpec, block: tuple[FieldSpec, FieldSpec | None]) -> sql.Composed:
+def _pairs(stream: StreamSpec, block: tuple[FieldSpec, FieldSpec | None], *, linked: bool) -> sql.Composed:
+    """n, id and linked of the hub records that have a block's keys, and a link with the CRM or none. The fence keeps the
+    planner from walking the hub in the order of its ids."""
     mine = [
         sql.SQL("{} as {}").format(key, ident(f"key{i}"))
         for i, key in enumerate(keys(block, "u", typed=False))
@@ -128,13 +140,14 @@ def _pairs(stream: StreamSpec, block: tuple[FieldSpec, FieldSpec | None]) -> sql
     ]
     return sql.SQL(
         "(with wanted as materialized (select u.n, {mine} from unlinked u where u.found is null and u.candidates = 0"
-        " and u.how is null) select k.n, f.id from wanted k cross join lateral (select h.id from {hub} h where {matched}"
-        " and not exists (select from {base} b where b.hub_id = h.id) order by h.id limit {most}) f"
-        " where f.id not in (select found from unlinked where found is not null))"
+        " and u.how is null) select k.n, f.id, {linked} or f.id in (select found from unlinked where found is not null)"
+        " as linked from wanted k cross join lateral (select m.id from (select h.id from {hub} h where {matched} offset 0) m"
+        " where {linked} = exists (select from {base} b where b.hub_id = m.id) order by m.id limit {most}) f)"
     ).format(
         mine=sql.SQL(", ").join(mine),
         hub=hub_table(stream.entity),
         base=base_table(stream),
         matched=sql.SQL(" and ").join(matched),
         most=sql.Literal(_MOST),
+        linked=sql.Literal(linked),
     )

@@ -141,6 +141,11 @@ def hub_now(spec: FieldSpec, alias: str = "h") -> sql.Composable:
     return render(spec.computed, lambda name: sql.SQL("{}::text").format(ident(alias, name)))
 
 
+def _said(text: str) -> sql.Composable:
+    """A literal text, also in a statement with parameters, in which a percent sign would be one of them."""
+    return sql.SQL(" || chr(37) || ").join(sql.Literal(part) for part in text.split("%"))
+
+
 def render(template: str, column: Callable[[str], sql.Composable]) -> sql.Composable:
     """Expression: a template rendered as `core.normalise.render` does: null is nothing, blanks collapse."""
     names = template_fields(template)
@@ -148,8 +153,8 @@ def render(template: str, column: Callable[[str], sql.Composable]) -> sql.Compos
     rest = template
     for name in names:
         before, _, rest = rest.partition("{" + name + "}")
-        parts += [sql.Literal(before), column(name)]
-    parts.append(sql.Literal(rest))
+        parts += [_said(before), column(name)]
+    parts.append(_said(rest))
     return sql.SQL("nullif(btrim(regexp_replace(concat({}), '\\s+', ' ', 'g')), '')").format(
         sql.SQL(", ").join(parts)
     )

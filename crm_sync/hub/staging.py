@@ -48,7 +48,7 @@ def load(conn: Connection, page: Page) -> Staged:
         roles = {role: role for role in (CRM_ID, MODIFIED_AT, DELETED, MERGED_INTO, HUB_ID)}
         chunks, header = _csv(page), False
     names = sql.SQL(", ").join(sql.Identifier(name) for name in columns)
-    conn.execute("drop table if exists staging")
+    conn.execute("drop table if exists pg_temp.staging")
     conn.execute(
         sql.SQL("create temporary table staging ({}) on commit drop").format(
             sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(name)) for name in columns)

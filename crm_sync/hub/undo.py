@@ -119,6 +119,7 @@ select c.id, c.entity, c.hub_id, c.connection, c.field, c.side, o.place,
          when c.kind <> 'update' or c.hub_id is null or c.field is null then 'other'
          when c.reason = %(overwritten)s then 'overwritten'
          when c.reason like 'first agreement%%' then 'first'
+         when c.side = 'hub' and c.old_value is null and c.reason like 'force:%%' then 'first'
          when c.side = 'crm' and c.old_value is null and c.reason like 'outbound field%%' then 'first' end as leave
 from sync.change c
 left join unnest(%(entities)s::text[]) with ordinality as o (entity, place) on o.entity = c.entity
@@ -155,7 +156,7 @@ window w as (order by g.place, g.entity, g.hub_id, g.field)
 def pick(conn: Connection, selection: Selection, entities: Sequence[str]) -> int:
     """Collect what the selection touched; returns how many journal rows there are. `entities` in the order in which
     they are to be undone."""
-    conn.execute("drop table if exists undo_row, undo_pick, undo_plan")
+    conn.execute("drop table if exists pg_temp.undo_row, pg_temp.undo_pick, pg_temp.undo_plan")
     number = conn.execute(
         _ROWS,
         {

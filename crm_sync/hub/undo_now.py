@@ -164,7 +164,7 @@ def put_back(
     """
     names = {j.touched.field for j in judged}
     moving = [spec for spec in fields if spec.name in names]
-    conn.execute("drop table if exists undo_now")
+    conn.execute("drop table if exists pg_temp.undo_now")
     conn.execute(
         "create temporary table undo_now (hub_id uuid, field text, old text, value text) on commit drop"
     )

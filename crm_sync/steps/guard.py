@@ -32,10 +32,12 @@ class _ExceededError(Exception):
 
 class Brake:
     """Looks at the blanks that are about to be written, and stops before one too many is. `top`: the newest mark that
-    was counted; what is marked later waits for the next run."""
+    was counted; what is marked later waits for the next run. `only`: the records that a person asked for, without those
+    that are held back."""
 
     def __init__(self, store: Store, stream: StreamSpec, *, on: bool, allowed: Sequence[int] = ()) -> None:
         self.top: int | None = None
+        self.only: Sequence[UUID] | None = None
         self._store = store
         self._stream = stream
         self._on = on and What.BLANKS in stream.guard.on
@@ -76,7 +78,8 @@ def blanked(planned: Iterable[Intent]) -> Iterator[tuple[str, UUID]]:
 
 
 def _decided(intent: Intent, name: str) -> bool:
-    return intent.reasons.get(name, "").startswith("decided by ")
+    reason = intent.reasons.get(name, "")
+    return reason.startswith("decided by ") and not reason.startswith("decided by auto_resolve ")
 
 
 def stop_if_held(
@@ -105,13 +108,16 @@ def guarding(
 ) -> Iterator[Brake]:
     """The block writes to `side` what the marked records of `stream` need; it begins if the guard lets it.
 
-    `only`: a person asked for these records; there are no limits then, but what holds the whole stream holds them too.
+    `only`: a person asked for these records; there are no limits then, but what holds the whole stream holds them too,
+    and those that a hold is about wait on: `Brake.only` are the others.
     A dry run goes on, and notes what the guard would say. Raises HeldBackError, with nothing written.
     """
     found = stop_if_held(store, stream, side, options, report, limits=only is None)
     place = Place.of(stream, "limits", side)
     if only is not None or stream.guard.least is None:
-        yield Brake(store, stream, on=False)
+        brake = Brake(store, stream, on=False)
+        brake.only = only if only is None else _not_held(store, stream, only, report)
+        yield brake
         return
     allowed = [hold.id for hold in holds.confirmed(store.conn, place)]
     brake = Brake(store, stream, on=not options.dry_run, allowed=allowed)
@@ -126,6 +132,13 @@ def guarding(
     if allowed and options.max_records is None and not options.dry_run:
         with store.transaction() as conn:
             holds.done(conn, allowed)
+
+
+def _not_held(store: Store, stream: StreamSpec, only: Sequence[UUID], report: Report) -> Sequence[UUID]:
+    held = holds.waiting(store.conn, stream, only)
+    if held:
+        report.notes.append(f"guard: {len(held)} of these records are held back and wait on")
+    return [hub_id for hub_id in only if hub_id not in held]
 
 
 def _check(
@@ -189,8 +202,8 @@ def full_read(store: Store, stream: StreamSpec, read: int, options: Options, rep
     conn = store.conn
     place = Place.of(stream, "empty", "both")
     linked = counting.linked(conn, stream)
-    allowed = [hold.id for hold in holds.confirmed(conn, place) if read >= hold.would["read"]]
-    if is_empty(read, linked) and not allowed:
+    confirmed = holds.confirmed(conn, place)
+    if is_empty(read, linked) and not any(read >= hold.would["read"] for hold in confirmed):
         said = (
             f"a full read brought {read:,} records, but {linked:,} are linked: rather a fault, a filter or a missing"
             " permission than so many deletions"
@@ -201,10 +214,10 @@ def full_read(store: Store, stream: StreamSpec, read: int, options: Options, rep
         with store.transaction() as conn:
             number = holds.open_(conn, place, said, {"read": read}, store.run_id)
         raise held_back(stream.name, said, number, again="mend it and run the sync again with --full, or, ")
-    if not options.dry_run and (allowed or any(h.cause == "empty" for h in holds.of_stream(conn, stream))):
+    if not options.dry_run and (confirmed or any(h.cause == "empty" for h in holds.of_stream(conn, stream))):
         with store.transaction() as conn:
             holds.withdraw(conn, place)
-            holds.done(conn, allowed)
+            holds.done(conn, [hold.id for hold in confirmed])
 
 
 def held_back(what: str, said: str, number: int, *, begun: bool = False, again: str = "") -> HeldBackError:

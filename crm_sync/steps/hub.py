@@ -58,7 +58,7 @@ def hub(store: Store, stream: StreamSpec, options: Options, *, only: Sequence[UU
         guarding(store, stream, "hub", options, report, only=only) as brake,
     ):
         size = min(CHUNK, options.max_records or CHUNK)
-        for entries in dirty.chunks(store.conn, stream, size, only=only, up_to=brake.top):
+        for entries in dirty.chunks(store.conn, stream, size, only=brake.only, up_to=brake.top):
             report.include(store.committed(partial(_work_off, store, stream, options, brake, entries)))
             if options.max_records is not None and report.counts["records"] >= options.max_records:
                 break
@@ -147,6 +147,7 @@ class _Chunk:
                     hub_ids,
                     self.work.store.run_id,
                     show=PREVIEW_ROWS - len(report.preview),
+                    blanks=self.brake.blanks,
                 )
         except (psycopg.IntegrityError, psycopg.DataError):
             return Taken()  # the others find out which record it is

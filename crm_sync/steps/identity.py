@@ -107,10 +107,15 @@ def _changed(
 
 
 def _settled(store: Store, place: Place, options: Options) -> None:
-    """It is as it was (again): nothing is held back for that any more."""
-    if not options.dry_run and any(
-        Place(hold.connection, hold.entity, hold.cause, hold.side) == place
-        for hold in holds.find(store.conn, connection=place.connection, statuses=("open",))
-    ):
+    """It is as it was (again): nothing is held back for that any more, and nothing is let through by and by."""
+    if options.dry_run:
+        return
+    found = [
+        hold
+        for hold in holds.find(store.conn, connection=place.connection)
+        if Place(hold.connection, hold.entity, hold.cause, hold.side) == place
+    ]
+    if found:
         with store.transaction() as conn:
             holds.withdraw(conn, place)
+            holds.done(conn, [hold.id for hold in found if hold.status == "confirmed"])

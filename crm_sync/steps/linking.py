@@ -33,7 +33,10 @@ class Linker:
         work.failed += [invalid_value("crm", crm_id, value, crm_id=crm_id) for crm_id, value in refused]
         self._link_staged(1, incoming.size(work.conn))
         if work.stream.similar is not None:
-            match_conflicts.close(work.conn, work.stream, crm_ids, self.review)
+            parked = {
+                one.crm_id for one in work.failed if one.crm_id is not None
+            }  # who they are is open still
+            match_conflicts.close(work.conn, work.stream, crm_ids, self.review | self.in_doubt | parked)
 
     def _link_staged(self, first: int, last: int) -> None:
         """Link the records that were staged with these numbers; if the hub table refuses a row, halve until it is

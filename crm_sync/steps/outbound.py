@@ -58,7 +58,7 @@ def outbound(
             if not options.dry_run:
                 work.settle_pending()
             with work.sender:
-                for entries in dirty.chunks(store.conn, stream, crm.plan, only=only, up_to=brake.top):
+                for entries in dirty.chunks(store.conn, stream, crm.plan, only=brake.only, up_to=brake.top):
                     if work.left() == 0:
                         break
                     work.off(entries)

@@ -24,6 +24,7 @@ from crm_sync.core.undo import Fate, Judged, Known, Place, Terms, Touched, judge
 from crm_sync.hub import history, mirror, undo, undo_now
 from crm_sync.hub.store import Store
 from crm_sync.hub.undo import Left, Selection, Total
+from crm_sync.steps import identity
 from crm_sync.steps.options import Options, Report
 from crm_sync.steps.outbound import outbound
 from crm_sync.steps.reasons import refused_by_hub
@@ -140,10 +141,12 @@ class Undo:
         """Bring the mirror up to date about these records; what has changed is marked for the next sync."""
         looked: dict[str, tuple[set[str], set[str]]] = {}
         for stream in self.system.of_entity(entity):
+            crm = self.crm(stream.connection)
+            identity.check(self.store, stream.connection, Options(), Report(), crm)
             seen: set[str] = set()
             absent: set[str] = set()
             ids = undo_now.linked(self.conn, stream, first, last)
-            for page in self.crm(stream.connection).by_ids(stream, ids) if ids else ():
+            for page in crm.by_ids(stream, ids) if ids else ():
                 with self.store.transaction() as conn:
                     merged = mirror.merge(conn, stream, page, looked_up=True)
                 absent |= merged.absent
