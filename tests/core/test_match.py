@@ -105,6 +105,24 @@ def test_a_score_is_of_what_both_have() -> None:
 
 
 @pytest.mark.parametrize(
+    ("ours", "theirs", "alike"),
+    [
+        ("https://people.example/in/anna-1", "people.example/in/anna-2", 0.0),  # two profiles on one host
+        ("https://people.example/in/anna-1/", "people.example/in/anna-1?from=mail", 1.0),
+        ("https://www.acme.example/about", "acme.example", 1.0),
+    ],
+)
+def test_addresses_of_pages(ours: str, theirs: str, alike: float) -> None:
+    found = match.score(FIRMS, FIELDS, {"firm": "A", "website": ours}, {"firm": "A", "website": theirs})
+    assert found.parts["website"] == alike
+
+
+def test_legal_forms_are_words_of_peoples_names() -> None:
+    ours, theirs = person(("Maria", "Sa", "+1415", "c1")), person(("Maria", "Co", "+1415", "c1"))
+    assert match.score(PEOPLE, FIELDS, ours, theirs).parts["first + last"] < 1
+
+
+@pytest.mark.parametrize(
     ("totals", "expected"),
     [
         ([], "create"),

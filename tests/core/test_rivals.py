@@ -139,6 +139,13 @@ def test_a_decision_and_a_skip_go_before_a_rule() -> None:
     assert asked(replace(ruled, decision="skip"), field(policy=MANUAL)).kind is Kind.DISPUTE
 
 
+def test_what_somebody_skipped_no_rule_of_the_other_crm_ends() -> None:
+    rival = {"hubspot": Rival(1, Direction.TWO_WAY, MANUAL)}
+    between = replace(BOTH, hub_by="hubspot", hub_rules=(replace(KEEP, decision="use_crm"),))
+    assert asked(between, field(policy=MANUAL, rivals=rival)).kind is Kind.PUSH
+    assert asked(replace(between, decision="skip"), field(policy=MANUAL, rivals=rival)).kind is Kind.DISPUTE
+
+
 def test_a_rule_holds_under_its_condition_only() -> None:
     blank = replace(KEEP, id=4, decision="use_crm", when=When.HUB_BLANK)
     both = (KEEP, blank)

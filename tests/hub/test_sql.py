@@ -97,6 +97,8 @@ def test_templates_are_rendered_with_blanks_collapsed(
         render(template, lambda name: sql.SQL("{}::text").format(sql.Literal(row[name])))
     )
     assert migrated.execute(query).fetchone() == (text,)
+    with_parameters = sql.SQL("{} where %s").format(query)
+    assert migrated.execute(with_parameters, [True]).fetchone() == (text,)  # no percent sign is one of them
 
 
 SAMPLES = {
