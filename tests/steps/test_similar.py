@@ -187,3 +187,35 @@ def test_candidates_are_looked_up_by_an_index(alike: World) -> None:
     ((scanned, fetched),) = alike.conn.execute(read).fetchall()
     assert scanned == 0
     assert fetched < 1000
+
+
+def test_a_double_of_somebody_linked_does_not_get_the_next_best(alike: World) -> None:
+    first = person(alike, "Catherine", "Smith", "+14155552671")
+    alike.conn.execute("update hub.contact set email = 'c@x.example'")
+    other = person(alike, "Katherine", "Smith", "+14155552671")
+    account = alike.accounts["acme"]
+    mine = account.person_create(
+        "Contact", {"LastName": "Smith", "Email": "c@x.example", "Phone": "+14155552671"}
+    )
+    alike.sync()
+    assert links(alike)[mine][0] == first
+    alike.conn.execute("delete from acme.contact_base where hub_id = %s", [other])  # it was never sent
+    double = entered(alike, "Catherine", "Smith", "+14155552671")
+    alike.wait(minutes=1)
+    alike.sync()
+    assert double not in links(alike)
+    assert parked(alike)[double] == "MATCH_REVIEW"
+
+
+def test_a_value_that_cannot_enter_meanwhile_leaves_the_conflict_open(alike: World) -> None:
+    ours = person(alike, "Anna", "Rossi", "+14155552671")
+    crm_id = entered(alike, "Anna Maria", "Rossi", "+14155552671")
+    alike.sync()
+    alike.accounts["acme"].person_edit("Contact", crm_id, {"Email": "no address"})
+    alike.wait(minutes=1)
+    alike.sync()
+    assert alike.one("select status from review.match") == "open"
+    assert len(alike.accounts["acme"].rows("Contact")) == 1  # ours still waits
+    alike.accounts["acme"].person_edit("Contact", crm_id, {"Email": None})
+    decide(alike, crm_id, ours)
+    assert links(alike) == {crm_id: (ours, "match: decision of ann")}
