@@ -1,6 +1,6 @@
 """What is taken without being fetched is what `decide` would take, with the same value and the same reason."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 from uuid import UUID
 
@@ -176,3 +176,28 @@ def test_a_frozen_field_moves_nothing(filled: psycopg.Connection) -> None:
     with conn.transaction():
         assert "string" not in {spec.name for spec in plain._stage(conn, STREAM, ids)}
     conn.execute("delete from sync.frozen")
+
+
+class _StopError(Exception):
+    """Raised by who is told of the blanks."""
+
+
+def test_who_is_told_of_blanks_can_stop_everything_before_it_is_written(filled: psycopg.Connection) -> None:
+    ids = [row[0] for row in filled.execute("select id from hub.thing").fetchall()]
+    before = filled.execute("select count(*), count(told), count(string) from hub.thing").fetchone()
+    told: list[tuple[str, UUID]] = []
+
+    def stop(rows: Sequence[tuple[str, UUID]]) -> None:
+        told.extend(rows)
+        raise _StopError
+
+    with pytest.raises(_StopError), filled.transaction():
+        plain.take(filled, STREAM, ids, None, blanks=stop)
+    takes = {
+        (v.difference.field, v.difference.hub_id)
+        for v in decide_all(STREAM, differences.read(filled, STREAM, ids))
+        if v.kind is Kind.TAKE and v.value is None and v.difference.hub_now is not None
+    }
+    assert told
+    assert set(told) <= takes
+    assert filled.execute("select count(*), count(told), count(string) from hub.thing").fetchone() == before
