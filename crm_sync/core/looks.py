@@ -4,26 +4,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from crm_sync.core import plan
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
 
 
-class Described(Protocol):
+class Described(plan.Described, Protocol):
     """What the vendor's describe says about a field (`connectors.crm.FieldInfo`)."""
 
     @property
     def label(self) -> str: ...
     @property
     def vendor_type(self) -> str: ...
-    @property
-    def createable(self) -> bool: ...
-    @property
-    def updateable(self) -> bool: ...
-    @property
-    def required(self) -> bool: ...
-    @property
-    def max_length(self) -> int | None: ...
-    @property
-    def options(self) -> tuple[str, ...] | None: ...
     @property
     def calculated(self) -> bool: ...
 

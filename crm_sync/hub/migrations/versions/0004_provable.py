@@ -116,11 +116,9 @@ BLOCKS = (GUARD, RULES, SCHEMA, INTENTS, MATCHES, UNDO, TIMELINE)
 
 def upgrade() -> None:
     for up, _ in BLOCKS:
-        if up:
-            op.execute(up)
+        op.execute(up)
 
 
 def downgrade() -> None:
     for _, down in reversed(BLOCKS):
-        if down:
-            op.execute(down)
+        op.execute(down)
