@@ -15,6 +15,7 @@ from crm_sync.core.decide import OVERWRITTEN, Difference
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, StreamSpec
 from crm_sync.hub import doubts, frozen, rules
 from crm_sync.hub.sql import (
+    alive,
     base_of,
     base_table,
     differences_view,
@@ -54,7 +55,7 @@ def create_view(stream: StreamSpec) -> sql.Composed:
     return sql.SQL(
         "create or replace view {view} as\n"
         "select b.hub_id, b.crm_id, h.xmin::text as hub_version, m.modified_at as crm_at, d.*\n"
-        "from {base} b join {hub} h on h.id = b.hub_id join {mirror} m on m.crm_id = b.crm_id and not m.deleted\n"
+        "from {base} b join {hub} h on h.id = b.hub_id join {mirror} m on m.crm_id = b.crm_id and {alive}\n"
         "cross join lateral (\n{rows}\n) as d\n"
         "where d.field <> all (array(select f.field from sync.frozen f"
         " where f.connection = {connection} and f.entity = {entity}))"
@@ -65,6 +66,7 @@ def create_view(stream: StreamSpec) -> sql.Composed:
         base=base_table(stream),
         hub=hub_table(stream.entity),
         mirror=mirror_table(stream),
+        alive=alive("m"),
         rows=sql.SQL("\nunion all ").join(_row(spec) for spec in stream.fields),
     )
 
@@ -165,11 +167,12 @@ def still(conn: Connection, stream: StreamSpec, hub_ids: Iterable[UUID]) -> set[
     rows = conn.execute(
         sql.SQL(
             "select b.hub_id from {base} b join {hub} h on h.id = b.hub_id"
-            " join {mirror} m on m.crm_id = b.crm_id and not m.deleted where b.hub_id = any(%s) and ({differs})"
+            " join {mirror} m on m.crm_id = b.crm_id and {alive} where b.hub_id = any(%s) and ({differs})"
         ).format(
             base=base_table(stream),
             hub=hub_table(stream.entity),
             mirror=mirror_table(stream),
+            alive=alive("m"),
             differs=sql.SQL(" or ").join(map(differs, fields)),
         ),
         [list(hub_ids)],

@@ -16,7 +16,7 @@ from psycopg import Connection, sql
 from psycopg.rows import class_row
 
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub.sql import base_table, differences_view, hub_table, mirror_table
+from crm_sync.hub.sql import alive, base_table, differences_view, hub_table, mirror_table
 
 
 class Entry(NamedTuple):
@@ -131,7 +131,7 @@ def mark_all(conn: Connection, stream: StreamSpec) -> int:
             " select %s, w.* from (select * from waited"
             " union select true, d.hub_id, null from {view} d"
             " union select false, null, m.crm_id from {mirror} m"
-            " where not m.deleted and not exists (select from {base} b where b.crm_id = m.crm_id)"
+            " where {alive} and not exists (select from {base} b where b.crm_id = m.crm_id)"
             " union select true, h.id, null from {hub} h"
             " where not exists (select from {base} b where b.hub_id = h.id)"
             " union {parked}) w"
@@ -139,6 +139,7 @@ def mark_all(conn: Connection, stream: StreamSpec) -> int:
             parked=_PARKED,
             view=differences_view(stream),
             mirror=mirror_table(stream),
+            alive=alive("m"),
             base=base_table(stream),
             hub=hub_table(stream.entity),
         ),

@@ -16,7 +16,7 @@ from crm_sync.core.guard import Counts, Guard, What
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, Policy, StreamSpec
 from crm_sync.hub import frozen
 from crm_sync.hub.differences import differs
-from crm_sync.hub.sql import base_table, hub_now, hub_table, ident, mirror_table, to_text
+from crm_sync.hub.sql import alive, base_table, hub_now, hub_table, ident, mirror_table, to_text
 
 Side = Literal["hub", "crm"]
 """Where would be written: `hub` is the hub step, `crm` the outbound step."""
@@ -51,8 +51,8 @@ def linked(conn: Connection, stream: StreamSpec) -> int:
     """How many records have a partner that is not deleted; reads the links as a whole."""
     row = conn.execute(
         sql.SQL(
-            "select count(*) from {} b where exists (select from {} m where m.crm_id = b.crm_id and not m.deleted)"
-        ).format(base_table(stream), mirror_table(stream))
+            "select count(*) from {} b where exists (select from {} m where m.crm_id = b.crm_id and {})"
+        ).format(base_table(stream), mirror_table(stream), alive("m"))
     ).fetchone()
     return row[0] if row else 0
 
@@ -139,7 +139,11 @@ def _fresh(stream: StreamSpec, side: Side, columns: sql.Composable) -> sql.Compo
     if side == "crm":
         source, key, there = hub_table(stream.entity), "hub_id", "x.id = k.hub_id"
     else:
-        source, key, there = mirror_table(stream), "crm_id", "x.crm_id = k.crm_id and not x.deleted"
+        source, key, there = (
+            mirror_table(stream),
+            "crm_id",
+            "x.crm_id = k.crm_id and not x.deleted and not x.outside",
+        )
     return sql.SQL(
         "select {columns} from (select distinct k.{key} from sync.mark k where k.stream = %(stream)s and k.by_hub = {by_hub}"
         " and k.version <= %(top)s) k where exists (select from {source} x where " + there + ")"
@@ -163,15 +167,15 @@ def _conditions(
         for spec in stream.fields
         if spec.name not in seen and (moved := _moves(spec, side, force=force)) is not None
     ]
-    alive = sql.SQL("h.id is not null and m.crm_id is not null and not m.deleted")
+    there = sql.SQL("h.id is not null and m.crm_id is not null and {}").format(alive("m"))
     found: dict[Key, sql.Composable] = {}
     keys = {name for rule in stream.match for name in rule}
     for spec, moved in moves:
         if What.BLANKS in guard.on:
-            lost = sql.SQL("{} and {} and {}").format(alive, _lost(spec, side), moved)
+            lost = sql.SQL("{} and {} and {}").format(there, _lost(spec, side), moved)
             found[What.BLANKS, spec.name] = lost
         if What.KEYS in guard.on and spec.name in keys and spec.type is not FieldType.REFERENCE:
-            found[What.KEYS, spec.name] = sql.SQL("{} and {} and {}").format(alive, _other(spec), moved)
+            found[What.KEYS, spec.name] = sql.SQL("{} and {} and {}").format(there, _other(spec), moved)
     if What.DELETIONS in guard.on and side == "hub":
         # Marked by the CRM: what it deleted long ago is linked still, and edits of the hub mark it.
         found[What.DELETIONS, ""] = sql.SQL(
@@ -179,7 +183,7 @@ def _conditions(
         )
     if What.CHANGES in guard.on and moves:
         any_moves = sql.SQL(" or ").join(sql.SQL("({})").format(moved) for _, moved in moves)
-        found[What.CHANGES, ""] = sql.SQL("{} and ({})").format(alive, any_moves)
+        found[What.CHANGES, ""] = sql.SQL("{} and ({})").format(there, any_moves)
     return found
 
 

@@ -11,7 +11,7 @@ from psycopg import Connection, sql
 from crm_sync.core.normalise import Invalid, to_hub
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
 from crm_sync.hub.normal import as_normal, normal
-from crm_sync.hub.sql import base_of, hub_table, ident, mirror_table
+from crm_sync.hub.sql import alive, base_of, hub_table, ident, mirror_table
 
 # New records get ids in the order of time (UUID version 7), numbered within a chunk: rows that are written together
 # then lie together in every index, which costs a third of the random order.
@@ -37,8 +37,12 @@ def stage(
     conn.execute(
         sql.SQL(
             "create temporary table said on commit drop as select row_number() over (order by m.crm_id) as n,"
-            " m.crm_id, m.modified_at, m.hub_id, {} from {} m where m.crm_id = any(%s) and not m.deleted"
-        ).format(sql.SQL(", ").join(ident("m", spec.name) for spec in stream.columns), mirror_table(stream)),
+            " m.crm_id, m.modified_at, m.hub_id, {} from {} m where m.crm_id = any(%s) and {}"
+        ).format(
+            sql.SQL(", ").join(ident("m", spec.name) for spec in stream.columns),
+            mirror_table(stream),
+            alive("m"),
+        ),
         [list(crm_ids)],
     )
     odd = _odd(conn, columns)

@@ -15,6 +15,7 @@ from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
 from crm_sync.hub import candidates, match_conflicts
 from crm_sync.hub.similar import Candidate
 from crm_sync.hub.sql import (
+    alive,
     base_table,
     from_text,
     hub_now,
@@ -83,11 +84,12 @@ def waiting_matches(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID
         )
         rows = conn.execute(
             sql.SQL(
-                "select distinct h.id from {hub} h join {mirror} m on {matched} where h.id = any(%s) and not m.deleted"
+                "select distinct h.id from {hub} h join {mirror} m on {matched} where h.id = any(%s) and {alive}"
                 " and not exists (select from {base} b where b.crm_id = m.crm_id)"
             ).format(
                 hub=hub_table(stream.entity),
                 mirror=mirror_table(stream),
+                alive=alive("m"),
                 base=base_table(stream),
                 matched=matched,
             ),

@@ -16,7 +16,7 @@ from crm_sync.core.spec import Direction, FieldSpec, FieldType, StreamSpec
 from crm_sync.hub import doubts, frozen, merge
 from crm_sync.hub.differences import differs
 from crm_sync.hub.normal import as_normal, normal
-from crm_sync.hub.sql import base_table, hub_now, hub_table, ident, mirror_table, to_text
+from crm_sync.hub.sql import alive, base_table, hub_now, hub_table, ident, mirror_table, to_text
 
 _TYPES = frozenset(
     {
@@ -94,7 +94,7 @@ def _stage(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> lis
         sql.SQL(
             "create temporary table moving on commit drop as select b.hub_id, b.crm_id, h.xmin::text as version,"
             " m.modified_at as crm_at, true as takes, {selected} from {base} b join {hub} h on h.id = b.hub_id"
-            " join {mirror} m on m.crm_id = b.crm_id and not m.deleted"
+            " join {mirror} m on m.crm_id = b.crm_id and {alive}"
             " where b.hub_id = any(%s) and ({some}) and {all}"
             " and not exists (select from review.conflict c where c.connection = {connection} and c.entity = {entity}"
             " and c.hub_id = b.hub_id and c.status = 'decided') and not {doubted}"
@@ -103,6 +103,7 @@ def _stage(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> lis
             base=base_table(stream),
             hub=hub_table(stream.entity),
             mirror=mirror_table(stream),
+            alive=alive("m"),
             some=sql.SQL(" or ").join(map(differs, able)),
             all=sql.SQL(" and ").join(
                 sql.SQL("case when {} then {} else true end").format(

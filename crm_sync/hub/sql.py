@@ -88,6 +88,12 @@ def base_of(stream: StreamSpec, entity: str) -> sql.Identifier:
     return ident(stream.connection, f"{entity}_base")
 
 
+def alive(mirror: str) -> sql.Composed:
+    """Condition over a row of the mirror: the CRM has the record, and it takes part in the sync (deleted and merged ones,
+    and those that have left the mapping's filter, do not)."""
+    return sql.SQL("(not {} and not {})").format(ident(mirror, "deleted"), ident(mirror, "outside"))
+
+
 def differences_view(stream: StreamSpec) -> sql.Identifier:
     return ident(stream.connection, f"{stream.entity}_differences")
 

@@ -92,11 +92,13 @@ def _mirror(conn: Connection, stream: StreamSpec) -> None:
     conn.execute(
         sql.SQL(
             'create table if not exists {} (crm_id text collate "C" primary key, modified_at timestamptz,'
-            " deleted boolean not null default false, merged_into text, hub_id text,"
+            " deleted boolean not null default false, merged_into text, hub_id text, outside boolean not null default false,"
             " seen_at timestamptz not null default clock_timestamp()) with (fillfactor = 90)"
         ).format(table)
     )
     existing = _columns(conn, stream.connection, stream.entity)
+    if "outside" not in existing:
+        _add(conn, table, "outside", sql.SQL("boolean not null default false"))
     for spec in stream.fields:
         if spec.name not in existing:
             _add(conn, table, spec.name, sql.SQL("text"))
@@ -116,10 +118,14 @@ def _base(conn: Connection, stream: StreamSpec) -> None:
     conn.execute(
         sql.SQL(
             'create table if not exists {} (hub_id uuid primary key, crm_id text collate "C" not null unique,'
-            " linked_at timestamptz not null default clock_timestamp(), linked_by text not null)"
+            " linked_at timestamptz not null default clock_timestamp(), linked_by text not null,"
+            " hub_state text not null default 'present', crm_state text not null default 'present')"
         ).format(table)
     )
     existing = _columns(conn, stream.connection, f"{stream.entity}_base")
+    for state in ("hub_state", "crm_state"):
+        if state not in existing:
+            _add(conn, table, state, sql.SQL("text not null default 'present'"))
     for spec in stream.fields:
         if f"{spec.name}_hub" not in existing:
             _add(conn, table, f"{spec.name}_hub", hub_type(spec))

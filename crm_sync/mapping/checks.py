@@ -23,8 +23,16 @@ RESERVED_CONNECTIONS = frozenset({"hub", "sync", "review", "dagster", "public", 
 RESERVED_FIELDS = frozenset(
     {
         *("id", "created_at", "updated_at"),  # columns of every hub table
-        *("crm_id", "hub_id", "modified_at", "deleted", "merged_into", "seen_at"),  # of every mirror
-        *("linked_at", "linked_by"),  # of every base
+        *(
+            "crm_id",
+            "hub_id",
+            "modified_at",
+            "deleted",
+            "merged_into",
+            "outside",
+            "seen_at",
+        ),  # of every mirror
+        *("linked_at", "linked_by", "hub_state", "crm_state"),  # of every base
         *("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"),  # of every Postgres table
     }
 )
