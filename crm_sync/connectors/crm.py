@@ -26,6 +26,11 @@ CRM_ID = "crm_id"  # the record's id, in its full form (Salesforce: 18 character
 MODIFIED_AT = "modified_at"  # the vendor's modification time, text, UTC, "…T…Z"
 DELETED = "deleted"  # "true" for a record that is deleted or archived, else "false" or None
 MERGED_INTO = "merged_into"  # id of the record that survived a merge, or None
+CONVERTED = (
+    "converted_contact",
+    "converted_company",
+    "converted_deal",
+)  # ids of what a lead has become, or None
 HUB_ID = "hub_id"  # content of the external id field: our hub id as text, or None
 
 

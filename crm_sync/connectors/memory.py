@@ -35,7 +35,7 @@ from crm_sync.connectors.crm import (
     Result,
     Window,
 )
-from crm_sync.connectors.memory_account import RECORD_TYPE, MemoryAccount, Row, holds, stamp
+from crm_sync.connectors.memory_account import RECORD_TYPE, MemoryAccount, Row, converted, holds, stamp
 from crm_sync.core.errors import CrmError, ErrorClass, RecordError
 from crm_sync.core.spec import StreamSpec
 
@@ -213,7 +213,7 @@ class MemoryCrm(Crm):
             }
             if stream.external_id is not None:
                 columns[HUB_ID] = [row.values.get(stream.external_id) for row in page]
-            columns |= {name: [row.values.get(name) for row in page] for name in names}
+            columns |= converted(page) | {name: [row.values.get(name) for row in page] for name in names}
             yield BatchPage(pa.record_batch({name: pa.array(c, pa.string()) for name, c in columns.items()}))
 
     # Writing.

@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from itertools import count
 
 from crm_sync.connectors import unmoved
-from crm_sync.connectors.crm import FieldInfo, Operation, Result, Window
+from crm_sync.connectors.crm import CONVERTED, FieldInfo, Operation, Result, Window
 from crm_sync.core.errors import ErrorClass, RecordError
 from crm_sync.core.spec import Condition, Operator, StreamSpec
 
@@ -32,6 +32,7 @@ class Row:
     visible_at: datetime
     deleted: bool = False
     merged_into: str | None = None
+    became: Sequence[str | None] = ()  # contact, company and deal of a converted lead
 
 
 @dataclass(slots=True)
@@ -101,6 +102,13 @@ class MemoryAccount:
                 moved = {name: winner for name in references if row.values.get(name) == loser}
                 if moved:
                     self.person_edit(other, row.id, moved)
+
+    def person_convert(
+        self, object_name: str, lead: str, contact: str, company: str | None = None, deal: str | None = None
+    ) -> None:
+        """A person converts a lead into these records, which they have made or chosen. From then on clients cannot
+        update the lead. KeyError if it was never there."""
+        self._put(object_name, lead, self.row(object_name, lead).values, became=(contact, company, deal))
 
     # What is there.
 
@@ -173,8 +181,9 @@ class MemoryAccount:
     def _refusal(
         self, object_name: str, operation: Operation, row: Row | None, values: Values
     ) -> RecordError | None:
-        if operation.kind != "create" and (row is None or row.deleted):
-            return RecordError(ErrorClass.GONE, "DELETED", f"{object_name} {operation.crm_id} is not there")
+        shut = _shut(object_name, operation, row)
+        if shut is not None:
+            return shut
         known = self.fields_of(object_name)
         if operation.kind == "delete" or known is None:
             return None
@@ -228,15 +237,33 @@ class MemoryAccount:
         *,
         deleted: bool = False,
         merged_into: str | None = None,
+        became: Sequence[str | None] = (),
     ) -> Row:
         versions = self._versions.setdefault(object_name, {}).setdefault(crm_id, [])
         now = self.clock().astimezone(UTC)
         # An index shows changes of one record in their order, also when the lag has become shorter.
         visible_at = max([now + self.habits.lag, *(row.visible_at for row in versions[-1:])])
         modified = now - (now - EPOCH) % self.habits.granularity
-        row = Row(crm_id, dict(values), modified, visible_at, deleted, merged_into)
+        became = became or (versions[-1].became if versions else ())
+        row = Row(crm_id, dict(values), modified, visible_at, deleted, merged_into, became)
         versions.append(row)
         return row
+
+
+def converted(rows: Sequence[Row]) -> dict[str, list[str | None]]:
+    """Columns that tell what leads have become; none if there is no converted lead among the records."""
+    if not any(row.became for row in rows):
+        return {}
+    return {name: [row.became[i] if row.became else None for row in rows] for i, name in enumerate(CONVERTED)}
+
+
+def _shut(object_name: str, operation: Operation, row: Row | None) -> RecordError | None:
+    """Why nothing can be written to a record any more."""
+    if operation.kind != "create" and (row is None or row.deleted):
+        return RecordError(ErrorClass.GONE, "DELETED", f"{object_name} {operation.crm_id} is not there")
+    if operation.kind != "delete" and row is not None and row.became:
+        return RecordError(ErrorClass.VALIDATION, "CONVERTED", f"{object_name} {row.id} is a converted lead")
+    return None
 
 
 def stamp(moment: datetime) -> str:
