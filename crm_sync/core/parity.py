@@ -38,6 +38,7 @@ class Why(StrEnum):
     FROZEN = "frozen field"
     NORMALISED = "normalised"
     DELETED = "deleted in the CRM"
+    MERGED = "merged in the CRM"
     HUB_DELETED = "deleted in the hub"
     ONE_WAY = "one-way stream"
 
@@ -68,7 +69,8 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class Record:
     """What is known of one CRM id. seen: the CRM showed it; crm_deleted: as deleted; modified_at: then (UTC).
-    mirror_at: the stamp in the mirror. marked: in the queue; in_doubt: a write without an answer; hub_deleted: an application deleted the hub record."""
+    mirror_at: the stamp in the mirror; outside: there as one that left the mapping's filter. marked: in the queue;
+    in_doubt: a write without an answer; hub_deleted: an application deleted the hub record."""
 
     crm_id: str
     hub_id: UUID | None
@@ -78,6 +80,7 @@ class Record:
     modified_at: datetime | None
     mirrored: bool
     mirror_deleted: bool
+    outside: bool
     mirror_at: datetime | None
     in_hub: bool
     marked: bool
@@ -163,16 +166,15 @@ def _of_record(stream: StreamSpec, r: Record, known: Known) -> Found | None:
     """What is wrong with a record as a whole; None if nothing is."""
     if r.hub_id is None:
         return _not_in_hub(stream, r, known) if r.seen and not r.crm_deleted else None
-    if not r.seen or r.crm_deleted:
-        return _no_crm(stream, r, known)
-    if r.crm_id in known.outside:
-        detail = "left the mapping's filter or record type"
-        return Found(stream.name, What.NO_CRM, r.hub_id, r.crm_id, Why.FILTERED, detail)
+    if not r.seen or r.crm_deleted or r.crm_id in known.outside:
+        why, detail = _no_crm(r, known)
+        return Found(stream.name, What.NO_CRM, r.hub_id, r.crm_id, why, detail)
     if not r.in_hub:
         why = Why.HUB_DELETED if r.hub_deleted else None
         return Found(stream.name, What.NO_HUB, r.hub_id, r.crm_id, why)
-    if not r.mirrored or r.mirror_deleted:
-        detail = "the mirror says that it is deleted" if r.mirrored else "the mirror does not have it"
+    if not r.mirrored or r.mirror_deleted or r.outside:
+        wrong = "is deleted" if r.mirror_deleted else "has left the mapping's filter"
+        detail = f"the mirror says that it {wrong}" if r.mirrored else "the mirror does not have it"
         late = _late(r, known)
         return Found(
             stream.name, What.MIRROR, r.hub_id, r.crm_id, Why.PENDING if late else None, late or detail
@@ -180,15 +182,24 @@ def _of_record(stream: StreamSpec, r: Record, known: Known) -> Found | None:
     return None
 
 
-def _no_crm(stream: StreamSpec, r: Record, known: Known) -> Found:
-    if r.merged_into:
-        return Found(
-            stream.name, What.NO_CRM, r.hub_id, r.crm_id, Why.DELETED, f"merged into {r.merged_into}"
-        )
-    if r.crm_deleted or r.mirror_deleted or r.crm_id in known.gone:
-        detail = "" if r.mirror_deleted else "the mirror does not know it yet"
-        return Found(stream.name, What.NO_CRM, r.hub_id, r.crm_id, Why.DELETED, detail)
-    return Found(stream.name, What.NO_CRM, r.hub_id, r.crm_id)
+def _no_crm(r: Record, known: Known) -> tuple[Why | None, str]:  # noqa: PLR0911 - a table, one line a row
+    """Why the CRM does not list a linked record. That it is gone explains nothing as long as the mirror keeps it: then
+    no sync knows, and no policy for deletions acts."""
+    if r.seen and not r.crm_deleted:  # by its id only
+        late = "" if r.outside else "; the mirror does not know it yet"
+        return Why.FILTERED, f"left the mapping's filter or record type{late}"
+    if r.mirror_deleted:
+        return (Why.MERGED, f"into {r.merged_into}") if r.merged_into else (Why.DELETED, "")
+    if r.in_doubt:
+        return Why.PENDING, _IN_DOUBT
+    if r.crm_deleted:
+        late = _late(r, known)
+        return (Why.PENDING, late) if late else (None, "the CRM has deleted it, and the mirror does not know")
+    if r.outside:
+        return Why.FILTERED, ""
+    if r.crm_id in known.gone:
+        return None, "the CRM does not have it any more, and the mirror does not know"
+    return None, "the CRM does not list it"
 
 
 def _not_in_hub(  # noqa: PLR0911 - a table, one line a row
@@ -205,7 +216,7 @@ def _not_in_hub(  # noqa: PLR0911 - a table, one line a row
         return Found(stream.name, what, None, r.crm_id, Why.PENDING, _MARKED)
     if r.in_doubt:
         return Found(stream.name, what, None, r.crm_id, Why.PENDING, _IN_DOUBT)
-    if not r.mirrored and (late := _late(r, known)):
+    if (not r.mirrored or r.outside) and (late := _late(r, known)):
         return Found(stream.name, what, None, r.crm_id, Why.PENDING, late)
     detail = "nothing waits for it" if r.mirrored else "the mirror does not have it"
     return Found(stream.name, what, None, r.crm_id, None, detail)

@@ -17,7 +17,7 @@ from crm_sync.hub import staging
 from crm_sync.hub.differences import differs
 from crm_sync.hub.mirror import value_of
 from crm_sync.hub.parity_terms import any_off, apart
-from crm_sync.hub.sql import base_table, hub_table, ident, mirror_table
+from crm_sync.hub.sql import alive, base_table, hub_table, ident, mirror_table
 
 RANGES = 256
 SMALLEST = 100  # records of a range; fewer records are cut into fewer ranges
@@ -184,10 +184,10 @@ def digests(
         some=_some(lows, only),
     )
     ours = sql.SQL(
-        "select {number}, count(*) filter (where not coalesce(m.deleted, false)),"
-        " count(*) filter (where h.id is null or m.crm_id is null or m.deleted {differ}) {hashes}"
+        "select {number}, count(*) filter (where coalesce({alive}, true)),"
+        " count(*) filter (where h.id is null or m.crm_id is null or not {alive} {differ}) {hashes}"
         " from {base} b left join {mirror} m on m.crm_id = b.crm_id left join {hub} h on h.id = b.hub_id cross join lateral"
-        " (select case when not coalesce(m.deleted, false) then hashtextextended(b.crm_id, 0) end as salt) k"
+        " (select case when coalesce({alive}, true) then hashtextextended(b.crm_id, 0) end as salt) k"
         " where true {some} group by 1"
     ).format(
         number=_number(lows, "b"),
@@ -196,6 +196,7 @@ def digests(
             for spec in fields
         ),
         hashes=_hashes(ident("b", f"{spec.name}_crm") for spec in fields),
+        alive=alive("m"),
         base=base_table(stream),
         mirror=mirror_table(stream),
         hub=hub_table(stream.entity),
@@ -261,10 +262,11 @@ def suspect(
             " full join (select * from {base} i where true {some}) b on b.crm_id = s.crm_id"
             " left join {mirror} m on m.crm_id = b.crm_id left join {hub} h on h.id = b.hub_id"
             " where case when b.crm_id is null then not s.deleted"
-            " else s.crm_id is null or s.deleted or h.id is null or m.crm_id is null or m.deleted {off} end"
+            " else s.crm_id is null or s.deleted or h.id is null or m.crm_id is null or not {alive} {off} end"
             " on conflict do nothing"
         ).format(
             some=_some(lows, ranges),
+            alive=alive("m"),
             base=base_table(stream),
             mirror=mirror_table(stream),
             hub=hub_table(stream.entity),

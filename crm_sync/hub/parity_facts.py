@@ -50,7 +50,7 @@ def records(conn: Connection, stream: StreamSpec, crm_ids: Sequence[str]) -> lis
     query = sql.SQL(
         "select r.crm_id, b.hub_id, s.crm_id is not null, coalesce(s.deleted, false),"
         " coalesce(s.merged_into, m.merged_into), s.modified_at, m.crm_id is not null, coalesce(m.deleted, false),"
-        " m.modified_at, h.id is not null,"
+        " coalesce(m.outside, false), m.modified_at, h.id is not null,"
         " exists (select from sync.mark k where k.stream = {stream} and not k.by_hub and k.crm_id = r.crm_id)"
         " or exists (select from sync.mark k where k.stream = {stream} and k.by_hub and k.hub_id = b.hub_id),"
         " exists (select from sync.intent i where i.connection = {connection} and i.entity = {entity}"

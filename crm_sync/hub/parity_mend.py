@@ -17,6 +17,21 @@ def distrust(conn: Connection, stream: StreamSpec, crm_ids: Sequence[str]) -> No
     )
 
 
+def gone(conn: Connection, stream: StreamSpec, crm_ids: Sequence[str]) -> int:
+    """The CRM does not have these records any more, not even as deleted ones: so says the mirror of those that are
+    linked from now on, and they are marked, as if the CRM had told. Returns how many it did not know about."""
+    return conn.execute(
+        sql.SQL(
+            "with said as (insert into {mirror} as m (crm_id, deleted) select b.crm_id, true from {base} b"
+            " where b.crm_id = any(%s) order by 1 on conflict (crm_id) do update"
+            " set deleted = true, seen_at = clock_timestamp() where not m.deleted returning crm_id)"
+            " insert into sync.mark (stream, by_hub, crm_id) select s.id, false, said.crm_id from said"
+            " cross join sync.stream s where s.connection = %s and s.entity = %s"
+        ).format(mirror=mirror_table(stream), base=base_table(stream)),
+        [list(crm_ids), stream.connection, stream.entity],
+    ).rowcount
+
+
 def mark_crm(conn: Connection, stream: StreamSpec, crm_ids: Sequence[str]) -> None:
     """Ask for these CRM records to be looked at, those that the mirror has."""
     conn.execute(

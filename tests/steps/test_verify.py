@@ -277,19 +277,47 @@ def test_a_record_that_the_crm_refuses_is_parked_in_the_hub(clean: World) -> Non
     assert dict(found.counts) == {(What.NOT_IN_CRM, Why.PARKED): 1}
 
 
-def test_deleted_merged_and_gone(clean: World) -> None:
+def test_deleted_and_merged(clean: World) -> None:
     acme = clean.accounts["acme"]
     rows = acme.rows("Contact")
     acme.person_delete("Contact", rows[0].id)
     acme.person_merge("Contact", rows[2].id, rows[1].id)
     found = look(clean)
     assert found.open == 0
-    assert found.counts[What.NO_CRM, Why.DELETED] == 2
+    assert found.counts[What.NO_CRM, Why.PENDING] == 2  # the next sync hears of it
     settle(clean)
-    del acme._versions["Contact"][rows[5].id]  # purged
     clean.conn.execute("delete from hub.contact where email = 'p7@x.example'")
     found = look(clean)
-    assert dict(found.counts) == {(What.NO_CRM, Why.DELETED): 3, (What.NO_HUB, Why.HUB_DELETED): 1}
+    assert found.open == 0
+    assert (found.counts[What.NO_CRM, Why.DELETED], found.counts[What.NO_HUB, Why.HUB_DELETED]) == (1, 1)
+
+
+def test_what_the_crm_does_not_have_any_more_is_unexplained_until_the_mirror_knows(clean: World) -> None:
+    """Purged: no listing will ever tell, and no deletion either."""
+    acme = clean.accounts["acme"]
+    rows = acme.rows("Contact")
+    for row in rows[5:7]:
+        del acme._versions["Contact"][row.id]
+    silently(clean, "delete from acme.contact where crm_id = %s", rows[6].id)
+    acme.person_delete("Contact", rows[8].id)  # told by a listing, but long ago
+    silently(
+        clean, "update sync.watermark set position = position + interval '1 day' where entity = 'contact'"
+    )
+    for _ in range(2):  # and not only once
+        found = look(clean)
+        assert {(one.crm_id, one.what, one.why) for one in found.unexplained} == {
+            (row.id, What.NO_CRM, None) for row in (rows[5], rows[6], rows[8])
+        }
+        assert any(
+            "does not have it any more, and the mirror does not know" in one.detail
+            for one in found.unexplained
+        )
+    assert mend(clean, found).refreshed == 3
+    deleted = "select array_agg(crm_id order by crm_id) from acme.contact where deleted"
+    assert clean.one(deleted) == sorted(row.id for row in (rows[5], rows[6], rows[8]))
+    assert clean.one("select count(*) from sync.mark where crm_id = %s", rows[5].id)  # the policy acts on it
+    found = look(clean)
+    assert dict(found.counts) == {(What.NO_CRM, Why.DELETED): 3}
 
 
 def test_a_record_that_left_the_filter(fresh_database_url: str) -> None:
@@ -308,6 +336,16 @@ def test_a_record_that_left_the_filter(fresh_database_url: str) -> None:
     settle(world)
     found = look(world)
     assert dict(found.counts) == {(What.NO_CRM, Why.FILTERED): 1}
+    silently(world, "update acme.contact set outside = true where crm_id = %s", ids[1])
+    calls = dict(world.crms["acme"].calls)
+    found = look(world)
+    assert dict(found.counts) == {(What.NO_CRM, Why.FILTERED): 1}
+    assert "by_ids" not in {n for n, c in world.crms["acme"].calls.items() if c != calls.get(n)}
+    silently(world, "update acme.contact set outside = true where crm_id = %s", ids[2])
+    found = look(world)
+    assert dict(found.counts) == {(What.NO_CRM, Why.FILTERED): 1, (What.MIRROR, None): 1}
+    assert "left the mapping's filter" in only(found.unexplained).detail
+    silently(world, "update acme.contact set outside = false")
     found = look(world, budget=4)
     assert found.compared == 0.0
     assert "filter" in only(found.notes)  # type: ignore[arg-type]
