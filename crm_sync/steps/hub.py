@@ -13,8 +13,19 @@ import psycopg
 
 from crm_sync.core.decide import Kind, Verdict, decide_all
 from crm_sync.core.spec import Direction, StreamSpec
-from crm_sync.hub import confirm, differences, dirty, history, intents, merge, parked, plain, review, rules
-from crm_sync.hub.confirm import Accepted
+from crm_sync.hub import (
+    confirm,
+    differences,
+    dirty,
+    halfway,
+    history,
+    intents,
+    merge,
+    parked,
+    plain,
+    review,
+    rules,
+)
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.plain import Taken
 from crm_sync.hub.sql import base_table
@@ -166,7 +177,8 @@ class _Chunk:
         links = self._links([i.hub_id for i in pending])
         answer = {"settled": "seen in the mirror"}
         linked = [(i, links[i.hub_id]) for i in pending if i.hub_id in links]
-        accepted = [Accepted(i, crm_id, answer) for i, crm_id in linked if i.kind == "create"]
+        creates = [(i, crm_id) for i, crm_id in linked if i.kind == "create"]
+        accepted = halfway.created(self.conn, self.stream, creates, answer)
         accepted += confirm.arrived(
             self.conn, self.stream, [(i, crm_id) for i, crm_id in linked if i.kind == "update"], answer
         )

@@ -12,8 +12,7 @@ from uuid import UUID
 from crm_sync.connectors.crm import CRM_ID, HUB_ID, BatchPage, Crm
 from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.core.spec import Direction, StreamSpec
-from crm_sync.hub import confirm, dirty, doubts, history, intents, mirror
-from crm_sync.hub.confirm import Accepted
+from crm_sync.hub import confirm, dirty, doubts, halfway, history, intents, mirror
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.store import Store
@@ -161,11 +160,8 @@ class _Work:
             self._merge(self.crm.by_ids(self.stream, [i.crm_id for i in updates if i.crm_id is not None]))
         looked_at = self.crm.now()
         with self.store.transaction() as conn:
-            accepted = [
-                Accepted(intent, found[key], {"settled": "found by its external id"})
-                for key, intent in creates.items()
-                if key in found
-            ]
+            there = [(intent, found[key]) for key, intent in creates.items() if key in found]
+            accepted = halfway.created(conn, self.stream, there, {"settled": "found by its external id"})
             accepted += confirm.arrived(
                 conn, self.stream, [(i, i.crm_id) for i in updates if i.crm_id], {"settled": "read back"}
             )
