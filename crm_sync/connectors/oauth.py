@@ -13,7 +13,7 @@ epoch) where the vendor says; and whatever else the vendor's `accept` function k
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import httpx
@@ -31,6 +31,7 @@ _RENEWALS = 3
 and what is new may be refused again while others renew. An account that must be connected anew says so when it is
 asked for a token."""
 _ASSERTION_LIFE = 180.0  # seconds that a signed assertion is valid
+_PATIENCE = 60.0  # seconds for an answer: with rotating refresh tokens, the login is lost with the answer
 _WRONG_CLOCK = 60.0  # seconds by which two clocks must differ to be the reason why an assertion is refused
 
 # RFC 6749 5.2, and what Salesforce and HubSpot add. True: the person has to connect again; False: a setting is wrong.
@@ -100,7 +101,8 @@ class TokenEndpoint:
                 return self._asked(transport, form(theirs))
 
     def _transport(self) -> Transport:
-        return Transport(self.connection, self.url, self.settings, classify=self._refusal)
+        patient = replace(self.settings, timeout=max(self.settings.timeout, _PATIENCE))
+        return Transport(self.connection, self.url, patient, classify=self._refusal)
 
     def _asked(self, transport: Transport, form: Mapping[str, str]) -> dict[str, Any]:
         try:

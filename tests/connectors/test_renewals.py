@@ -1,5 +1,7 @@
 """A request whose token is refused more than once."""
 
+from dataclasses import replace
+
 import pytest
 
 from crm_sync.connectors.oauth import MemoryTokenStore
@@ -46,4 +48,14 @@ def test_a_vendor_that_refuses_every_token_is_believed_in_the_end(server, settin
     client = transport(server, settings, MemoryTokenStore())
     assert refused(client).error_class is ErrorClass.AUTH
     assert vendor.renewals == 4
+    client.close()
+
+
+def test_a_token_is_waited_for_longer_than_other_answers(server, settings):
+    """The refresh token that was given up is worth nothing any more: with the answer the login would be lost."""
+    vendor = Vendor(server)
+    server.answer = lambda asked: replace(vendor(asked), delay=0.4 if asked.path == "/token" else 0.0)
+    client = transport(server, replace(settings, timeout=0.2), MemoryTokenStore())
+    call(client)
+    assert vendor.renewals == 1
     client.close()
