@@ -1,12 +1,13 @@
 """Holds: the runs that the guard stopped, what they would have done, and what a person said about it.
 
 A hold never changes its content: if there is more to hold back, it is withdrawn and another takes its place, so that a
-number stands for what was shown with it. Confirmed, it lets its records through once, and no others.
+number stands for what was shown with it. Confirmed, it lets its records through once, and no others: those that have
+gone through are struck off, until none is left. What nobody used for a while is confirmed no longer.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -24,6 +25,9 @@ ALL = "*"
 """As an entity: the whole connection. As a connection: all of them."""
 
 SAMPLE = 20
+
+GOOD_FOR = timedelta(days=7)
+"""So long a confirmation counts after it was given or last used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +107,44 @@ def of_stream(conn: Connection, stream: StreamSpec) -> list[Hold]:
 
 
 def confirmed(conn: Connection, place: Place) -> list[Hold]:
-    """What a person let through and has not gone through yet."""
+    """What a person let through and has not gone through yet. What was let through so long ago that by now it would be
+    about something else is withdrawn."""
     with conn.cursor(row_factory=class_row(Hold)) as cursor:
-        return cursor.execute(
+        found = cursor.execute(
             f"select {_COLUMNS} from sync.hold where {_HERE} and status = 'confirmed' order by id",
             place.row(),
         ).fetchall()
+    if not found:
+        return []
+    lapsed = "greatest(decided_at, seen_at) < clock_timestamp() - %s::interval"
+    ended = _end(
+        conn, f"{_HERE} and status = 'confirmed' and {lapsed}", [*place.row(), GOOD_FOR], "withdrawn"
+    )
+    return [hold for hold in found if hold.id not in ended]
+
+
+def kinds(conn: Connection, holds: Sequence[int]) -> set[tuple[str, str]]:
+    """Kinds and fields of the records that these holds still let through."""
+    rows = conn.execute(
+        "select distinct kind, field from sync.hold_record where hold = any(%s)", [list(holds)]
+    )
+    return {(kind, name) for kind, name in rows}
+
+
+def strike_off(conn: Connection, holds: Sequence[int]) -> None:
+    """Strike off what has gone through: all but the records that are in the temporary table `would`, which wait still.
+    A hold that lets nothing through any more has ended."""
+    conn.execute("analyze would")
+    gone = conn.execute(
+        "with gone as (delete from sync.hold_record r where r.hold = any(%s) and not exists (select from would w"
+        " where w.kind = r.kind and w.field = r.field and (w.hub_id = r.hub_id"
+        " or r.hub_id is null and w.hub_id is null and w.crm_id = r.crm_id)) returning r.hold)"
+        " update sync.hold set seen_at = clock_timestamp() where id in (select hold from gone)",
+        [list(holds)],
+    ).rowcount
+    if gone:
+        ended = "id = any(%s) and not exists (select from sync.hold_record r where r.hold = hold.id)"
+        _end(conn, ended, [list(holds)], "done")
 
 
 def open_(
@@ -194,7 +230,8 @@ def done(conn: Connection, holds: Sequence[int]) -> None:
         _end(conn, "id = any(%s)", [list(holds)], "done")
 
 
-def _end(conn: Connection, where: str, values: Sequence[object], status: str) -> None:
+def _end(conn: Connection, where: str, values: Sequence[object], status: str) -> list[int]:
+    """Returns the numbers of the holds that have ended."""
     ended = [
         row[0]
         for row in conn.execute(
@@ -204,6 +241,7 @@ def _end(conn: Connection, where: str, values: Sequence[object], status: str) ->
     ]
     if ended:
         conn.execute("delete from sync.hold_record where hold = any(%s)", [ended])
+    return ended
 
 
 def confirm(conn: Connection, number: int, person: str) -> Hold | None:

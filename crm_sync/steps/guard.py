@@ -6,7 +6,10 @@ values themselves right before they leave (`Brake`). What is stopped becomes a h
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from uuid import UUID
+
+from psycopg import Connection
 
 from crm_sync.core.errors import HeldBackError
 from crm_sync.core.guard import Counts, Excess, What, is_empty, judge, sentence
@@ -129,9 +132,19 @@ def guarding(
             holds.stage(conn, [(What.BLANKS, name, hub_id) for name, hub_id in error.rows])
             number = _open(store, place, error.excess, error.linked)
         raise held_back(stream.name, sentence(error.excess, error.linked), number, begun=True) from None
-    if allowed and options.max_records is None and not options.dry_run:
+    if allowed and not options.dry_run:
         with store.transaction() as conn:
-            holds.done(conn, allowed)
+            _strike_off(conn, stream, side, brake.top, allowed, force=options.force)
+
+
+def _strike_off(
+    conn: Connection, stream: StreamSpec, side: Side, top: int, allowed: Sequence[int], *, force: bool
+) -> None:
+    """Of what was confirmed, keep what this run did not come to (`max_records`, a row that an application holds)."""
+    marks = replace(counting.marked(conn, stream, FEW + 1), top=top)
+    keys = [(What(kind), name) for kind, name in holds.kinds(conn, allowed)]
+    counting.select(conn, stream, side, marks, stream.guard, keys, force=force)
+    holds.strike_off(conn, allowed)
 
 
 def _not_held(store: Store, stream: StreamSpec, only: Sequence[UUID], report: Report) -> Sequence[UUID]:

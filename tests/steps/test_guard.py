@@ -132,6 +132,86 @@ def test_what_is_confirmed_goes_through_once_and_no_more_than_that(world: World)
         world.sync()
 
 
+def test_what_is_confirmed_is_used_up_bit_by_bit(world: World) -> None:
+    """With `max_records` a run never comes to the end of what was confirmed; what has gone through is through."""
+    ids = _people(world, number=90)
+    _blank(world, ids)
+    with pytest.raises(HeldBackError):
+        world.sync()
+    holds.confirm(world.conn, _held(world).id, "ann")
+    left = []
+    for _ in range(3):
+        world.sync(max_records=30)
+        left.append(
+            (
+                _phones(world),
+                world.one("select count(*) from sync.hold_record"),
+                world.one("select status from sync.hold"),
+            )
+        )
+    assert left == [(60, 60, "confirmed"), (30, 30, "confirmed"), (0, 0, "done")]
+    for crm_id in ids:
+        world.accounts["acme"].person_edit("Contact", crm_id, {"Phone": "+14155550000"})
+    world.wait(minutes=1)
+    world.sync()
+    _blank(world, ids)
+    with pytest.raises(HeldBackError, match="90 records"):
+        world.sync()
+
+
+def test_what_has_gone_through_is_held_back_when_it_comes_again(world: World) -> None:
+    """Though the rest of the same confirmation is still on its way."""
+    ids = _people(world, number=90)
+    _blank(world, ids)
+    with pytest.raises(HeldBackError):
+        world.sync()
+    holds.confirm(world.conn, _held(world).id, "ann")
+    world.sync(max_records=60)
+    through = [row[0] for row in world.conn.execute(
+        "select b.crm_id from hub.contact h join acme.contact_base b on b.hub_id = h.id where h.phone is null")]  # fmt: skip
+    for crm_id in through:
+        world.accounts["acme"].person_edit("Contact", crm_id, {"Phone": "+14155550000"})
+    world.wait(minutes=1)
+    world.sync()
+    assert _phones(world) == 60
+    _blank(world, through)
+    with pytest.raises(HeldBackError, match="60 records would lose phone"):
+        world.sync()
+
+
+def test_creates_that_were_confirmed_are_used_up_too(fresh_database_url: str) -> None:
+    text = CONNECTION.replace("kind: memory\n", "kind: memory\nguard: {creates: 5}\n")
+    world = World(fresh_database_url, text=text)
+    account = world.accounts["acme"]
+    for i in range(20):
+        account.person_create("Contact", {"LastName": f"L{i}", "Email": f"p{i}@x.example"})
+    world.wait(minutes=1)
+    with pytest.raises(HeldBackError, match="20 records"):
+        world.sync()
+    holds.confirm(world.conn, _held(world).id, "ann")
+    world.sync(max_records=12)
+    assert world.one("select count(*) from sync.hold_record") == 8
+    world.sync(max_records=12)
+    assert world.one("select array_agg(status) from sync.hold") == ["done"]
+    assert world.one("select count(*) from hub.contact") == 20
+    world.close()
+
+
+def test_an_old_confirmation_counts_no_longer(world: World) -> None:
+    ids = _people(world)
+    _blank(world, ids)
+    with pytest.raises(HeldBackError):
+        world.sync()
+    holds.confirm(world.conn, _held(world).id, "ann")
+    world.conn.execute(
+        "update sync.hold set seen_at = seen_at - interval '8 days', decided_at = decided_at - interval '8 days'"
+    )
+    with pytest.raises(HeldBackError, match=r"40 records would lose phone .* confirm 2"):
+        world.sync()
+    assert _phones(world) == MANY
+    assert world.one("select array_agg(status order by id) from sync.hold") == ["withdrawn", "open"]
+
+
 def test_a_hold_with_another_content_has_another_number(world: World) -> None:
     ids = _people(world, number=60)
     _blank(world, ids[:40])
