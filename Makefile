@@ -69,7 +69,7 @@ campaign: $(STAMP) ## kills (KILLS=100) or, with FAULTS=1, every fault of the si
 docs: $(STAMP) ## write the generated pages
 	@mkdir -p docs/reference
 	$(PYTHON) -c "from crm_sync.settings import reference; print(reference(), end='')" > docs/reference/settings.md
-	$(PYTHON) -c "from crm_sync.core.errors import reference; print(reference(), end='')" > docs/reference/errors.md
+	$(PYTHON) -c "from crm_sync.connectors.catalogue import reference; print(reference(), end='')" > docs/reference/errors.md
 
 constraints: $(STAMP) ## resolve all dependencies anew and pin them
 	rm -rf build/pins

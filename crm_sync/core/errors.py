@@ -8,7 +8,7 @@
     └── CrmError          a CRM refused, failed, or could not be reached; carries an ErrorClass
         └── HeldError     no call was made: the share of the limits is used up, or the breaker is open
 
-Here belong the classes and the exceptions that carry them; not the vendors' codes, which each connector
+Here belong the classes and the exceptions that carry them; not the codes (`catalogue.py`), which each connector
 translates into a class (`connectors/<vendor>/errors.py`), and not the retrying itself (`connectors/http.py`).
 Texts of errors never hold secrets or values of records: they name the record, the field and the class of value.
 """
@@ -37,7 +37,7 @@ class ErrorClass(StrEnum):
 class RecordState(StrEnum):
     """What becomes of a record whose write failed."""
 
-    WAITS = "waits"  # stays marked, and is decided anew in the next run
+    WAITS = "waits"  # is decided anew in the next run, then after growing pauses (`catalogue.BACKOFF`)
     INTENT = "intent"  # its intent stays: the next run looks at the CRM first
     PARKED = "parked"  # until its value, the mapping or the account changes
 
@@ -143,8 +143,8 @@ _PAGE = """# Errors
 Every refusal of a CRM, and every failure to reach it, is of one of these classes, whatever the CRM calls it. What follows
 from it is the same everywhere. This page is made from the code (`make docs`).
 
-- **Record**: `waits`: it stays marked and is decided anew in the next run. `intent`: what was sent is kept, and the next run
-  looks at the CRM before anything else. `parked`: it stands in `sync.parked` with its reason, until its value, the mapping
+- **Record**: `waits`: it is decided anew in the next run, and if the CRM refuses it again, after growing pauses; after ten
+  tries it is parked. `intent`: what was sent is kept, and the next run looks at the CRM before anything else. `parked`: it stands in `sync.parked` with its reason, until its value, the mapping
   or the account changes.
 - **Connection**: what `crm-sync status` shows while it goes on.
 - **Breaker**: whether it counts for the circuit breaker ([Limits](../howto/limits.md)).

@@ -1,6 +1,4 @@
-"""The table of error classes: complete, consistent, and the one in the documentation."""
-
-from pathlib import Path
+"""The table of error classes: complete and consistent."""
 
 import pytest
 
@@ -13,14 +11,7 @@ from crm_sync.core.errors import (
     HeldError,
     RecordState,
     afterwards,
-    reference,
 )
-
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
-
-
-def test_the_page_is_that_of_the_code():
-    assert PAGE.read_text("utf-8") == reference(), "run: make docs"
 
 
 def test_every_class_has_its_rule():

@@ -1,7 +1,7 @@
-"""HubSpot's refusals, and what each means for retrying: the one table from its words to our classes.
+"""HubSpot's refusals, and what each means for retrying: from its words to our classes.
 
 Here: status, `category`, `code` and `policyName` to `ErrorClass`, for whole answers and for the error entries of a
-207. Sources: developers.hubspot.com/docs/api-reference/error-handling and .../usage-guidelines. Every field of
+207; what a code means is in `catalogue.py`. Sources: developers.hubspot.com/docs/api-reference/error-handling and .../usage-guidelines. Every field of
 an error body is optional, details are JSON inside the text of `message`, and that text quotes values of the
 record: only codes, property names and record ids are taken out of it, never the text itself.
 """
@@ -14,42 +14,10 @@ from typing import Any
 
 import httpx
 
+from crm_sync.connectors.hubspot.catalogue import CODES, CONFLICT
 from crm_sync.core.errors import CrmError, ErrorClass, RecordError
 
-CONFLICT = "CONFLICT"
-
-_BY_CODE = {
-    # credentials
-    "INVALID_AUTHENTICATION": ErrorClass.AUTH,
-    "EXPIRED_AUTHENTICATION": ErrorClass.AUTH,
-    "BAD_REFRESH_TOKEN": ErrorClass.AUTH,
-    "BAD_AUTH_CODE": ErrorClass.AUTH,
-    "BAD_CLIENT_ID": ErrorClass.AUTH,
-    "invalid_grant": ErrorClass.AUTH,
-    # limits
-    "RATE_LIMIT": ErrorClass.RATE_LIMIT,
-    "RATE_LIMITS": ErrorClass.RATE_LIMIT,
-    # what a token may not do, or what is not in the account
-    "MISSING_SCOPES": ErrorClass.PERMISSION,
-    "USER_DOES_NOT_HAVE_PERMISSIONS": ErrorClass.PERMISSION,
-    "PROPERTY_DOESNT_EXIST": ErrorClass.PERMISSION,
-    "READ_ONLY_VALUE": ErrorClass.PERMISSION,
-    # the record's data
-    "VALIDATION_ERROR": ErrorClass.VALIDATION,
-    "INVALID_EMAIL": ErrorClass.VALIDATION,
-    "INVALID_OPTION": ErrorClass.VALIDATION,
-    "INVALID_DATE": ErrorClass.VALIDATION,
-    "INVALID_INTEGER": ErrorClass.VALIDATION,
-    "INVALID_LONG": ErrorClass.VALIDATION,
-    "MISSING_REQUIRED_PROPERTY": ErrorClass.VALIDATION,
-    "MISSING_CONDITIONAL_REQUIRED_PROPERTY": ErrorClass.VALIDATION,
-    CONFLICT: ErrorClass.VALIDATION,
-    "OBJECT_ALREADY_EXISTS": ErrorClass.VALIDATION,
-    # the record itself
-    "OBJECT_NOT_FOUND": ErrorClass.GONE,
-    "LOCKED": ErrorClass.CONCURRENCY,
-    "INTERNAL_ERROR": ErrorClass.TRANSIENT,
-}
+_KNOWN = {entry.code: entry for entry in CODES}
 
 _BY_STATUS = {
     400: ErrorClass.VALIDATION,
@@ -78,14 +46,6 @@ _BY_STATUS = {
 # account's time zone: an hour is longer than anybody waits for a call, and short enough to notice.
 _POLICY_WAIT = {"SECONDLY": 1.0, "TEN_SECONDLY_ROLLING": 10.0, "DAILY": 3600.0}
 _LOCK_WAIT = 2.0
-
-_ADVICE = {
-    "INVALID_AUTHENTICATION": "check the access token, or connect the account again",
-    "EXPIRED_AUTHENTICATION": "check the access token, or connect the account again",
-    "MISSING_SCOPES": "grant the missing scope",
-    "PROPERTY_DOESNT_EXIST": "correct the property in the mapping",
-    "OBJECT_NOT_FOUND": "correct the object in the mapping",
-}
 
 _EXISTING = re.compile(r"Existing ID:\s*(\d+)")
 _TAKEN = re.compile(r"\b(\d+) already has that value")
@@ -144,7 +104,7 @@ def record_error(error: Mapping[str, Any], *, fallback: ErrorClass = ErrorClass.
     """Why one record was refused. A unique value that another record has is VALIDATION with code CONFLICT and
     that record's id in the message."""
     said = details(error)
-    error_class = next((_BY_CODE[code] for code in said.codes if code in _BY_CODE), fallback)
+    error_class = next((_KNOWN[code].error_class for code in said.codes if code in _KNOWN), fallback)
     code = next(iter(said.codes), "UNKNOWN")
     where = ", ".join(said.fields)
     if said.existing is not None or code in {CONFLICT, "OBJECT_ALREADY_EXISTS"}:
@@ -162,7 +122,7 @@ def classify(response: httpx.Response) -> RefusedError | None:
     status = response.status_code
     policy = str(body.get("policyName") or "")
     error_class = _BY_STATUS.get(status)
-    by_code = next((_BY_CODE[code] for code in said.codes if code in _BY_CODE), None)
+    by_code = next((_KNOWN[code].error_class for code in said.codes if code in _KNOWN), None)
     if status == 400 and by_code is not None:
         error_class = by_code  # a refused refresh token comes as 400, too
     if error_class is None:
@@ -178,8 +138,8 @@ def classify(response: httpx.Response) -> RefusedError | None:
         text += f" ({named})"
     if said.fields:
         text += f" about {', '.join(said.fields)}"
-    if advice := next((_ADVICE[word] for word in said.codes if word in _ADVICE), None):
-        text += f"; {advice}"
+    if known := next((_KNOWN[word] for word in said.codes if word in _KNOWN), None):
+        text += f": {known.cause} {known.fix}"
     record = record_error(body, fallback=error_class)
     return RefusedError(error_class, text, record, code=code, status=status, retry_after=wait)
 
