@@ -4,7 +4,7 @@ The view is SQL a person can read and query. `read` fetches the differences of g
 is needed to decide them: who changed our side and when, a person's decision if there is one, and the rules that persons made.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from psycopg.rows import args_row
 
 from crm_sync.core.decide import OVERWRITTEN, Difference
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, StreamSpec
-from crm_sync.hub import doubts, frozen, rules
+from crm_sync.hub import aliases, doubts, frozen, rules
 from crm_sync.hub.sql import (
     alive,
     base_of,
@@ -81,8 +81,8 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
     references = [
         spec for spec in stream.fields if spec.type is FieldType.REFERENCE and spec.entity is not None
     ]
-    to_hub = _translated(stream, references, "crm_id", "crm_now", "hub_id::text")
-    to_crm = _translated(stream, references, "hub_id", "hub_now::uuid", "crm_id")
+    to_hub = _translated(references, lambda entity: _hub_id_of(stream, entity))
+    to_crm = _translated(references, lambda entity: _crm_id_of(stream, entity))
     query = sql.SQL(
         "select d.hub_id, d.crm_id, d.hub_version, d.field, d.hub_now, d.hub_then, d.crm_now, d.crm_then,"
         " d.hub_changed, d.crm_changed, d.agreed,"
@@ -181,22 +181,23 @@ def still(conn: Connection, stream: StreamSpec, hub_ids: Iterable[UUID]) -> set[
 
 
 def _translated(
-    stream: StreamSpec, references: Sequence[FieldSpec], key: str, column: str, value: str
+    references: Sequence[FieldSpec], lookup: Callable[[str], sql.Composable]
 ) -> sql.Composable:
     """Expression: a reference on the other side's terms, looked up through the links of its entity."""
     if not references:
         return sql.SQL("null::text")
     cases = sql.SQL(" ").join(
-        sql.SQL(
-            "when {field} then (select {value} from {base} l join {hub} t on t.id = l.hub_id where l.{key} = d.{column})"
-        ).format(
-            field=sql.Literal(spec.name),
-            value=sql.SQL("l." + value),
-            base=base_of(stream, spec.entity or ""),
-            hub=hub_table(spec.entity or ""),
-            key=sql.SQL(key),
-            column=sql.SQL(column),
-        )
+        sql.SQL("when {} then {}").format(sql.Literal(spec.name), lookup(spec.entity or ""))
         for spec in references
     )
     return sql.SQL("case d.field {} end").format(cases)
+
+
+def _hub_id_of(stream: StreamSpec, entity: str) -> sql.Composable:
+    return aliases.target(stream, entity, ident("d", "crm_now"), sql.SQL("l.hub_id::text"))
+
+
+def _crm_id_of(stream: StreamSpec, entity: str) -> sql.Composable:
+    return sql.SQL(
+        "(select l.crm_id from {} l join {} t on t.id = l.hub_id where l.hub_id = d.hub_now::uuid)"
+    ).format(base_of(stream, entity), hub_table(entity))

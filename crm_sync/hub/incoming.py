@@ -10,8 +10,9 @@ from psycopg import Connection, sql
 
 from crm_sync.core.normalise import Invalid, to_hub
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
+from crm_sync.hub import aliases
 from crm_sync.hub.normal import as_normal, normal
-from crm_sync.hub.sql import alive, base_of, hub_table, ident, mirror_table
+from crm_sync.hub.sql import alive, ident, mirror_table
 
 # New records get ids in the order of time (UUID version 7), numbered within a chunk: rows that are written together
 # then lie together in every index, which costs a third of the random order.
@@ -24,7 +25,7 @@ _NEW_ID = (
 def stage(
     conn: Connection, stream: StreamSpec, crm_ids: Sequence[str], *, check: bool = True
 ) -> list[tuple[str, Invalid]]:
-    """Fill `unlinked` with these mirror records, those that the CRM has deleted left out; returns (CRM id, what is
+    """Fill `unlinked` with these mirror records, those that the CRM has deleted and doubles left out; returns (CRM id, what is
     wrong) of the records that are not in it because a value cannot enter the hub.
 
     Columns: n (1, 2, ... by CRM id), crm_id, modified_at, hub_id (the external id, text), new_id (the hub id if it
@@ -43,7 +44,7 @@ def stage(
             mirror_table(stream),
             alive("m"),
         ),
-        [list(crm_ids)],
+        [aliases.linkable(conn, stream, crm_ids)],
     )
     odd = _odd(conn, columns)
     invalid: dict[str, dict[str, Invalid]] = {}
@@ -95,10 +96,7 @@ def _translate(
         own = ident("s", spec.name)
         value: sql.Composable = as_normal(spec, own)
         if spec.type is FieldType.REFERENCE:
-            target = spec.entity or ""
-            value = sql.SQL(
-                "(select l.hub_id::text from {} l join {} t on t.id = l.hub_id where l.crm_id = {})"
-            ).format(base_of(stream, target), hub_table(target), own)
+            value = aliases.target(stream, spec.entity or "", own, sql.SQL("l.hub_id::text"))
         elif spec.name in odd:
             joined = ident(f"{spec.name}_meaning")
             joins.append(

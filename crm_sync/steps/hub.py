@@ -33,6 +33,7 @@ from crm_sync.hub.store import Store
 from crm_sync.steps.guard import Brake, guarding
 from crm_sync.steps.identity import unchanged
 from crm_sync.steps.linking import Linker
+from crm_sync.steps.merges import settle_merges
 from crm_sync.steps.options import PREVIEW_ROWS, Options, Report
 from crm_sync.steps.reasons import invalid_value, refused_by_hub
 from crm_sync.steps.work import Work
@@ -108,6 +109,7 @@ class _Chunk:
     def run(self, entries: Sequence[Entry]) -> None:
         work = self.work
         work.report.add("records", len({(e.hub_id, e.crm_id) for e in entries}))
+        entries = settle_merges(work, entries)
         linker = Linker(work)
         unlinked = {e.crm_id for e in entries if e.hub_id is None and e.crm_id is not None}
         if unlinked:
