@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from crm_sync.core.deletes import Deletes
 from crm_sync.core.guard import Guard
 from crm_sync.core.quota import Limits
 
@@ -167,7 +168,7 @@ class StreamSpec:
     record; similar: the rule for what none of them finds. external_id: the vendor field that holds the hub id (None: the vendor has none). constants: vendor
     fields that get a fixed value on create. record_type: developer name of the record type, filters reads and is
     set on create. order: position in the topological order of entities (referenced entities first). guard: how much
-    one run may blank, delete or change.
+    one run may blank, delete or change. deletes: what follows when one side deletes a record.
     """
 
     connection: str
@@ -184,6 +185,7 @@ class StreamSpec:
     record_type: str | None = None
     order: int = 0
     guard: Guard = field(default_factory=Guard)
+    deletes: Deletes = field(default_factory=Deletes)
 
     @property
     def name(self) -> str:

@@ -19,6 +19,7 @@ from crm_sync.hub.sql import (
     base_of,
     base_table,
     differences_view,
+    hub_changed,
     hub_now,
     hub_table,
     ident,
@@ -34,16 +35,15 @@ def _row(spec: FieldSpec) -> sql.Composed:
     crm, crm_then = ident("m", spec.name), ident("b", f"{spec.name}_crm")
     return sql.SQL(
         "select {}::text as field, {} as hub_now, {} as hub_then, {} as crm_now, {} as crm_then,"
-        " {now} is distinct from {then} as hub_changed, {crm} is distinct from {crm_then} as crm_changed, {agreed} as agreed"
-        " where {now} is distinct from {then} or {crm} is distinct from {crm_then} or not {agreed}"
+        " {changed} as hub_changed, {crm} is distinct from {crm_then} as crm_changed, {agreed} as agreed"
+        " where {changed} or {crm} is distinct from {crm_then} or not {agreed}"
     ).format(
         sql.Literal(spec.name),
         to_text(spec, now),
         to_text(spec, then),
         crm,
         crm_then,
-        now=now,
-        then=then,
+        changed=hub_changed(spec),
         crm=crm,
         crm_then=crm_then,
         agreed=ident("b", f"{spec.name}_agreed"),
@@ -55,7 +55,8 @@ def create_view(stream: StreamSpec) -> sql.Composed:
     return sql.SQL(
         "create or replace view {view} as\n"
         "select b.hub_id, b.crm_id, h.xmin::text as hub_version, m.modified_at as crm_at, d.*\n"
-        "from {base} b join {hub} h on h.id = b.hub_id join {mirror} m on m.crm_id = b.crm_id and {alive}\n"
+        "from {base} b join {hub} h on h.id = b.hub_id and h.archived_at is null"
+        " join {mirror} m on m.crm_id = b.crm_id and {alive}\n"
         "cross join lateral (\n{rows}\n) as d\n"
         "where d.field <> all (array(select f.field from sync.frozen f"
         " where f.connection = {connection} and f.entity = {entity}))"
@@ -149,9 +150,8 @@ def _overwrites(stream: StreamSpec) -> sql.Composable:
 
 def differs(spec: FieldSpec) -> sql.Composable:
     """Condition over h, b and m (hub, base, mirror): the field is in the view, unless it is frozen."""
-    return sql.SQL("({} is distinct from {} or {} is distinct from {} or not {})").format(
-        hub_now(spec),
-        ident("b", f"{spec.name}_hub"),
+    return sql.SQL("({} or {} is distinct from {} or not {})").format(
+        hub_changed(spec),
         ident("m", spec.name),
         ident("b", f"{spec.name}_crm"),
         ident("b", f"{spec.name}_agreed"),
@@ -166,7 +166,7 @@ def still(conn: Connection, stream: StreamSpec, hub_ids: Iterable[UUID]) -> set[
         return set()
     rows = conn.execute(
         sql.SQL(
-            "select b.hub_id from {base} b join {hub} h on h.id = b.hub_id"
+            "select b.hub_id from {base} b join {hub} h on h.id = b.hub_id and h.archived_at is null"
             " join {mirror} m on m.crm_id = b.crm_id and {alive} where b.hub_id = any(%s) and ({differs})"
         ).format(
             base=base_table(stream),

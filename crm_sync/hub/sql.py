@@ -94,6 +94,29 @@ def alive(mirror: str) -> sql.Composed:
     return sql.SQL("(not {} and not {})").format(ident(mirror, "deleted"), ident(mirror, "outside"))
 
 
+def let_go(spec: FieldSpec) -> sql.Composable:
+    """Condition over h and b (hub and base): the hub lost this reference because its target was deleted, and has not got
+    another one. Such a blank is nobody's word: it is not sent. False for other types."""
+    if spec.type is not FieldType.REFERENCE or spec.computed is not None:
+        return sql.SQL("false")
+    return sql.SQL(
+        "({h} is null and {b} is not null and exists (select from sync.let_go g"
+        " where g.hub_id = h.id and g.field = {field} and g.target = {b}))"
+    ).format(
+        h=ident("h", spec.name),
+        b=ident("b", f"{spec.name}_hub"),
+        field=sql.Literal(spec.name),
+    )
+
+
+def hub_changed(spec: FieldSpec) -> sql.Composable:
+    """Condition over h and b: our side of the field is not what it was when the sides last agreed."""
+    changed = sql.SQL("{} is distinct from {}").format(hub_now(spec), ident("b", f"{spec.name}_hub"))
+    if spec.type is not FieldType.REFERENCE or spec.computed is not None:
+        return changed
+    return sql.SQL("({} and not {})").format(changed, let_go(spec))
+
+
 def differences_view(stream: StreamSpec) -> sql.Identifier:
     return ident(stream.connection, f"{stream.entity}_differences")
 

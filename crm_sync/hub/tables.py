@@ -31,10 +31,21 @@ def ensure(conn: Connection, system: System) -> None:
             _mirror(conn, stream)
             _base(conn, stream)
         for entity in system.entities:
-            conn.execute(capture_trigger(entity, tuple(system.hub_fields(entity))))
+            fields = tuple(system.hub_fields(entity).values())
+            conn.execute(capture_trigger(entity, fields, _referring(system, entity)))
         for stream in system.streams:
             conn.execute(create_view(stream))
         _register(conn, system)
+
+
+def _referring(system: System, entity: str) -> list[tuple[str, FieldSpec]]:
+    """The fields of the hub that point to this entity, each with the entity that has it."""
+    return [
+        (child, spec)
+        for child in system.entities
+        for spec in system.hub_fields(child).values()
+        if spec.type is FieldType.REFERENCE and spec.entity == entity
+    ]
 
 
 def _hub(conn: Connection, system: System, entity: str) -> None:
@@ -47,6 +58,14 @@ def _hub(conn: Connection, system: System, entity: str) -> None:
     )
     fields = system.hub_fields(entity)
     existing = _columns(conn, "hub", entity)
+    # Every hub table has it: were it there only while a mapping archives, another mapping would bring all back.
+    if "archived_at" not in existing:
+        _add(conn, table, "archived_at", sql.SQL("timestamptz"))
+    elif existing["archived_at"] != "timestamp with time zone":
+        raise _wrong_type(
+            system, entity, "", f"hub.{entity}.archived_at is {existing['archived_at']}, but it is ours: it must be"
+            " timestamptz, and null of every record that is not archived; rename yours",
+        )  # fmt: skip
     for spec in fields.values():
         if spec.name in existing:
             _check_type(system, entity, spec, existing[spec.name])
@@ -123,14 +142,29 @@ def _base(conn: Connection, stream: StreamSpec) -> None:
         ).format(table)
     )
     existing = _columns(conn, stream.connection, f"{stream.entity}_base")
-    for state in ("hub_state", "crm_state"):
-        if state not in existing:
+    if not {"hub_state", "crm_state"} <= existing.keys():
+        for state in ("hub_state", "crm_state"):
             _add(conn, table, state, sql.SQL("text not null default 'present'"))
+        _left_apart(conn, stream)
     for spec in stream.fields:
         if f"{spec.name}_hub" not in existing:
             _add(conn, table, f"{spec.name}_hub", hub_type(spec))
             _add(conn, table, f"{spec.name}_crm", sql.SQL("text"))
             _add(conn, table, f"{spec.name}_agreed", sql.SQL("boolean not null default false"))
+
+
+def _left_apart(conn: Connection, stream: StreamSpec) -> None:
+    """What was deleted on one side before deletions were synced stays as it is: it is what both agree on."""
+    conn.execute(
+        sql.SQL(
+            "update {base} b set crm_state = 'deleted' from {mirror} m where m.crm_id = b.crm_id and m.deleted"
+        ).format(base=base_table(stream), mirror=mirror_table(stream))
+    )
+    conn.execute(
+        sql.SQL(
+            "update {base} b set hub_state = 'deleted' where not exists (select from {hub} h where h.id = b.hub_id)"
+        ).format(base=base_table(stream), hub=hub_table(stream.entity))
+    )
 
 
 def _add(conn: Connection, table: sql.Identifier, column: str, column_type: sql.SQL) -> None:
@@ -158,18 +192,18 @@ def _check_type(system: System, entity: str, spec: FieldSpec, found: str) -> Non
     wanted = HUB_TYPES[spec.type]
     if found in {_SAME_TYPES.get(wanted, wanted), *_COMPATIBLE.get(wanted, set())}:
         return
-    file = next(c.file for c in system.connections for s in c.streams if s.entity == entity)
-    raise ConfigError(
-        [
-            Problem(
-                file,
-                None,
-                f"entities.{entity}.fields.{spec.name}.type",
-                f"type {spec.type} needs a column of type {wanted}, but hub.{entity}.{spec.name} is {found};"
-                " choose the type that fits the column, or another field name",
-            )
-        ]
+    raise _wrong_type(
+        system,
+        entity,
+        f".fields.{spec.name}.type",
+        f"type {spec.type} needs a column of type {wanted}, but hub.{entity}.{spec.name} is {found};"
+        " choose the type that fits the column, or another field name",
     )
+
+
+def _wrong_type(system: System, entity: str, path: str, message: str) -> ConfigError:
+    file = next(c.file for c in system.connections for s in c.streams if s.entity == entity)
+    return ConfigError([Problem(file, None, f"entities.{entity}{path}", message)])
 
 
 def _register(conn: Connection, system: System) -> None:

@@ -22,7 +22,7 @@ MAX_PAIR = 55  # `<entity>_match_<field>`
 RESERVED_CONNECTIONS = frozenset({"hub", "sync", "review", "dagster", "public", "information_schema"})
 RESERVED_FIELDS = frozenset(
     {
-        *("id", "created_at", "updated_at"),  # columns of every hub table
+        *("id", "created_at", "updated_at", "archived_at"),  # columns of every hub table
         *(
             "crm_id",
             "hub_id",
@@ -88,6 +88,8 @@ def entity_complaints(
     if entity.similar is not None:
         types = {name: field.type for name, field in entity.fields.items() if field.computed is None}
         yield from ((("similar", *path), message) for path, message in entity.similar.complaints(types))
+    if entity.deletes is not None:
+        yield from ((("deletes", *path), said) for path, said in entity.deletes.complaints(entity.direction))
     longest = max(1, min(MAX_FIELD, MAX_PAIR - len(name)))
     for field_name, field in entity.fields.items():
         if problem := name_problem(field_name, longest):

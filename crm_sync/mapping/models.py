@@ -22,6 +22,7 @@ from pydantic_core import CoreSchema
 
 from crm_sync.core.spec import Direction, FieldType, Operator, Policy
 from crm_sync.mapping.automatic import AutoResolveModel
+from crm_sync.mapping.deletes import DeletesModel
 from crm_sync.mapping.limits import GuardModel, LimitsModel, Strict
 from crm_sync.mapping.nodes import Path
 from crm_sync.mapping.similar import SimilarModel
@@ -188,6 +189,9 @@ class EntityModel(Strict):
     external_id: Annotated[str | None, WithJsonSchema({"type": ["string", "null"]})] = Field(
         None,
         description="The CRM's unique field that holds the hub id; `null` for none. The default depends on the kind.",
+    )
+    deletes: DeletesModel | None = Field(
+        None, description="What follows when a record is deleted on one side, or brought back."
     )
     guard: GuardModel | None = Field(
         None, description="How much one run may do here, where it is not what the connection says."

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any
 
+from crm_sync.core.deletes import Deletes
 from crm_sync.core.errors import Problem
 from crm_sync.core.guard import Guard, Limit
 from crm_sync.core.quota import Limits
@@ -243,6 +244,7 @@ def _stream(parsed: Parsed, model: ConnectionModel, name: str, order: int) -> St
         record_type=entity.record_type,
         order=order,
         guard=_guard(model, entity),
+        deletes=entity.deletes.deletes() if entity.deletes is not None else Deletes(),
     )
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Strict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from crm_sync.core.deletes import DeletePolicy
 from crm_sync.core.spec import Direction, FieldType, Operator, Policy, SecretRef
 from crm_sync.mapping.nodes import Plain
 
@@ -115,6 +116,7 @@ def _natural_scalar(text: str) -> bool | int | float | str:
 
 DirectionChoice = Annotated[Direction, Strict(strict=False)]
 PolicyChoice = Annotated[Policy, Strict(strict=False)]
+DeleteChoice = Annotated[DeletePolicy, Strict(strict=False)]
 TypeChoice = Annotated[FieldType, Strict(strict=False)]
 OperatorChoice = Annotated[Operator, Strict(strict=False)]
 
