@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from crm_sync.connectors.catalogue import of_system
 from crm_sync.connectors.crm import Crm
 from crm_sync.core.errors import SyncError
 from crm_sync.core.spec import ConnectionSpec, StreamSpec, System
@@ -29,7 +30,7 @@ class Workspace:
         """The address of the hub's database, migrated and shaped for the connection files; the embedded server is
         started if need be."""
         url = embedded.database_url(self.settings)
-        prepare(url, self.system)
+        prepare(url, self.system, of_system(self.system))
         return url
 
     @contextmanager

@@ -32,6 +32,9 @@ _TRIES = 3  # of a record that was locked
 _LOST = 3  # calls in a row without an answer, then no more are made
 _TOO_LARGE = 413
 
+NOT_SENT = "NOT_SENT"
+"""The code of a record that was not sent, because calls before it failed."""
+
 
 I = TypeVar("I")  # what is sent: an operation, or something made of one  # noqa: E741
 
@@ -134,7 +137,7 @@ class _Batches(Generic[I]):
         if held:
             yield held
         if self.waiting:
-            error = RecordError(ErrorClass.TRANSIENT, "NOT_SENT", "calls before this one failed")
+            error = RecordError(ErrorClass.TRANSIENT, NOT_SENT, "calls before this one failed")
             yield [Result.refused(self.way.of(item), error) for item in self.waiting]
         if self._error is not None:
             raise self._error

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 
 from crm_sync.core import errors
-from crm_sync.core.catalogue import BY_CLASS, OURS, OWN, Entry, row_of
+from crm_sync.core.catalogue import BY_CLASS, OWN, Entry, row_of
 from crm_sync.core.spec import System
 
 DOCUMENTED = ("salesforce", "hubspot")
@@ -27,9 +27,8 @@ def of_kind(kind: str) -> Sequence[Entry]:
 
 
 def of_system(system: System) -> dict[str, Sequence[Entry]]:
-    """The catalogue for the connections of a system: the codes by their source, a kind or `crm_sync`."""
-    kinds = sorted({connection.kind for connection in system.connections})
-    return {OURS: OWN, **{kind: of_kind(kind) for kind in kinds}}
+    """The vendors' codes for the connections of a system, by kind of CRM."""
+    return {kind: of_kind(kind) for kind in sorted({one.kind for one in system.connections})}
 
 
 def reference() -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from crm_sync.connectors.catalogue import of_system
 from crm_sync.core.errors import SyncError
 from crm_sync.core.spec import System
 from crm_sync.hub import embedded
@@ -68,7 +69,7 @@ def world(home: Path, *, records: int, port: int, keep: bool) -> Iterator[World]
         stack.enter_context(_environment(env))
         settings = Settings.from_env(os.environ)
         system = load(settings.connections)
-        prepare(url, system)
+        prepare(url, system, of_system(system))
         yield World(home, url, settings, system, simulators)
 
 

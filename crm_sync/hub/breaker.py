@@ -217,7 +217,8 @@ def health(conn: Connection[Any], connection: str) -> Health:
         parts = [c for c, rule in RULES.items() if rule.connection is ConnectionState.DEGRADED]
         row = cursor.execute(
             "select count(distinct (entity, side, record_id)) as records, min(first_at) as since, min(reason) as reason,"
-            " min(error_class) as error_class from sync.parked where connection = %s and error_class = any(%s)",
+            " min(error_class) as error_class from sync.parked where connection = %s and error_class = any(%s)"
+            " and next_try is null",
             [connection, [str(c) for c in parts]],
         ).fetchone()
     if row is not None and row["records"]:

@@ -1,4 +1,8 @@
-"""Records that could not go on, with the field, the class of the value and the reason; never the value itself."""
+"""Records that could not go on, with the field, the class of the value and the reason; never the value itself.
+
+A refusal that may pass has a time at which the record is tried again; without one the record is parked. Here is what the
+sync writes; what people read of it, and how they have it tried again, is in `parked_list.py`.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,13 +10,15 @@ from uuid import UUID
 
 from psycopg import Connection
 
+from crm_sync.core.catalogue import BACKOFF
 from crm_sync.core.spec import StreamSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Parked:
     """Why a record waits. side: where it was read from ("crm": it could not enter the hub; "hub": it could not
-    leave for the CRM); record_id: its id on that side."""
+    leave for the CRM); record_id: its id on that side. passes: the reason may pass by itself, so that the record is tried
+    again, after growing pauses, before it is parked."""
 
     side: str
     record_id: str
@@ -23,20 +29,29 @@ class Parked:
     value_class: str | None = None
     hub_id: UUID | None = None
     crm_id: str | None = None
+    passes: bool = False
+
+
+_PAUSES = [BACKOFF.pause(attempts) for attempts in range(1, BACKOFF.tries)]
 
 
 def park(conn: Connection, stream: StreamSpec, items: Iterable[Parked], run_id: str | None) -> None:
-    """Note the reasons; the same reason again only counts its attempts."""
+    """Note the reasons; the same code again only counts its attempts."""
     with conn.cursor() as cursor:
         cursor.executemany(
-            "insert into sync.parked (connection, entity, side, record_id, hub_id, crm_id, field, error_class, code,"
-            " value_class, reason, run_id) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-            " on conflict (connection, entity, side, record_id, field) do update set attempts = sync.parked.attempts + 1,"
+            "insert into sync.parked as p (connection, entity, side, record_id, hub_id, crm_id, field, error_class, code,"
+            " value_class, reason, run_id, next_try)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, case when %s then clock_timestamp() end)"
+            " on conflict (connection, entity, side, record_id, field) do update"
+            " set attempts = case when p.code = excluded.code then p.attempts else 0 end + 1,"
+            " first_at = case when p.code = excluded.code then p.first_at else excluded.first_at end,"
+            " next_try = excluded.next_try"  # behind the last pause of the array comes null: it is parked
+            " + (%s::interval[])[case when p.code = excluded.code then p.attempts else 0 end + 1],"
             " last_at = clock_timestamp(), error_class = excluded.error_class, code = excluded.code,"
             " value_class = excluded.value_class, reason = excluded.reason, run_id = excluded.run_id",
             [
                 (stream.connection, stream.entity, p.side, p.record_id, p.hub_id, p.crm_id, p.field, p.error_class,
-                 p.code, p.value_class, p.reason[:2000], run_id)
+                 p.code, p.value_class, p.reason[:2000], run_id, p.passes, _PAUSES)
                 for p in items
             ],
         )  # fmt: skip
@@ -66,9 +81,35 @@ def replace(
     park(conn, stream, items, run_id)
 
 
+def answered(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> None:
+    """The CRM has answered what was sent of these hub records, whose intents are still there: reasons from before the
+    intents are over. Those that were noted since, with the answers, stay."""
+    conn.execute(
+        "delete from sync.parked p using sync.intent i where p.connection = %(connection)s and p.entity = %(entity)s"
+        " and p.side = 'hub' and p.record_id = i.hub_id::text and p.last_at < i.created_at"
+        " and i.connection = %(connection)s and i.entity = %(entity)s and i.hub_id = any(%(ids)s)",
+        {"connection": stream.connection, "entity": stream.entity, "ids": list(hub_ids)},
+    )
+
+
+def mark_due(conn: Connection, stream: StreamSpec) -> None:
+    """Ask for the hub records to be looked at whose pause is over. Until one of them was tried it is not marked again for
+    an hour, however often a run begins and is held back."""
+    conn.execute(
+        "with due as (update sync.parked set next_try = clock_timestamp() + interval '1 hour'"
+        " where connection = %(connection)s and entity = %(entity)s and side = 'hub' and next_try <= clock_timestamp()"
+        " returning record_id)"
+        " insert into sync.mark (stream, by_hub, hub_id) select distinct s.id, true, d.record_id::uuid"
+        " from due d join sync.stream s on s.connection = %(connection)s and s.entity = %(entity)s",
+        {"connection": stream.connection, "entity": stream.entity},
+    )
+
+
 def count(conn: Connection, stream: StreamSpec) -> int:
+    """How many records of the stream are parked; those that are tried again by themselves are not."""
     row = conn.execute(
-        "select count(distinct (side, record_id)) from sync.parked where connection = %s and entity = %s",
+        "select count(distinct (side, record_id)) from sync.parked where connection = %s and entity = %s"
+        " and next_try is null",
         [stream.connection, stream.entity],
     ).fetchone()
     return row[0] if row else 0

@@ -13,6 +13,7 @@ from typing import Self
 import dagster as dg
 import psycopg
 
+from crm_sync.connectors.catalogue import of_system
 from crm_sync.core.spec import System
 from crm_sync.hub import embedded
 from crm_sync.hub.prepare import prepare
@@ -37,7 +38,7 @@ class Hub:
         """The address of a database that is migrated and fits the connection files."""
         url = self.address()
         if not self._ready:
-            prepare(url, self.system)
+            prepare(url, self.system, of_system(self.system))
             self._ready = True
         return url
 

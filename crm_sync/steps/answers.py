@@ -1,4 +1,5 @@
-"""The CRM's answers to what was sent, recorded record by record: accepted is confirmed, refused is parked.
+"""The CRM's answers to what was sent, recorded record by record: accepted is confirmed, refused is parked, or tried again
+after a pause if the reason may pass.
 
 Many answers in one transaction. What a vendor does not return is read back if one call can do it; of larger writes the
 next inbound sees what the CRM made of them (docs/decisions/0009-read-back.md).
@@ -12,6 +13,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from crm_sync.connectors import unmoved
+from crm_sync.connectors.batches import NOT_SENT
 from crm_sync.connectors.crm import CRM_ID, MODIFIED_AT, BatchPage, Crm, Operation, Result
 from crm_sync.core.errors import RULES, ErrorClass, RecordError, RecordState, SyncError, afterwards
 from crm_sync.core.spec import StreamSpec
@@ -29,6 +31,10 @@ AT_ONCE = 10_000
 
 _CERTAIN = frozenset(c for c, rule in RULES.items() if rule.record is RecordState.PARKED)
 """Refusals that will be the same next time, until somebody changes something: the record is parked."""
+
+
+_MAY_PASS = frozenset({ErrorClass.TRANSIENT, ErrorClass.CONCURRENCY, ErrorClass.RATE_LIMIT})
+"""Refusals of a record that may pass by themselves: it is tried again after growing pauses, then parked."""
 
 
 class Answers:
@@ -73,7 +79,7 @@ class Answers:
     def _record(
         self, by_key: Mapping[str, Operation], results: Sequence[Result], incomplete: Collection[UUID]
     ) -> set[UUID]:
-        """What was accepted is confirmed, what was refused is parked, in one transaction.
+        """What was accepted is confirmed, what was refused is parked or waits, in one transaction.
 
         Returns the records that are to be tried again.
         """
@@ -92,6 +98,7 @@ class Answers:
                 merged = mirror.merge(conn, self.stream, page, mark_dirty=False, looked_up=True)
                 partly |= unmoved.shown(page) if merged.absent else {}
             if accepted:
+                parked.answered(conn, self.stream, [UUID(r.key) for r in accepted])
                 told = (self._answer(r, partly, look=look) for r in accepted)
                 confirm.confirm_answers(conn, self.stream, told, self.store.run_id)
             again = self._refused(conn, by_key, [r for r in results if not r.ok], report)
@@ -139,17 +146,20 @@ class Answers:
         for r in refused:
             if r.error is None:
                 raise SyncError(f"{self.stream.name}: a refused record without a reason (hub id {r.key})")
-            if r.error.error_class not in _CERTAIN:
+            passes = r.error.error_class not in _CERTAIN
+            if passes:
                 report.add("moved" if _moved(r) else "retry")
+            if passes and not _concerns_the_record(r.error):
                 again.add(UUID(r.key))
                 continue
             field = next((self._ours[name] for name in r.error.fields if name in self._ours), "")
             items.append(
                 Parked("hub", r.key, field, r.error.error_class, r.error.code, _reason(r.key, r.error, owners), None,
-                       UUID(r.key), by_key[r.key].crm_id)
+                       UUID(r.key), by_key[r.key].crm_id, passes)
             )  # fmt: skip
         parked.park(conn, self.stream, items, self.store.run_id)
-        report.add("parked", len(items))
+        report.add("parked", sum(not item.passes for item in items))
+        parked.answered(conn, self.stream, known)
         intents.forget(conn, self.stream, known)
         return again
 
@@ -200,6 +210,12 @@ def _reason(key: str, error: RecordError, owners: Mapping[str, UUID]) -> str:
         f"{error.message}; it is linked with the hub record {owner}, so that this one and that are doubles: merge them, or"
         " correct the one that is wrong (`crm-sync match --doubles` shows both)"
     )
+
+
+def _concerns_the_record(error: RecordError) -> bool:
+    """Whether the CRM has looked at the record and refused it: then it waits for a while. Else nothing is known of it, or
+    it was not sent at all, and the next run goes on with it."""
+    return error.error_class in _MAY_PASS and error.code != NOT_SENT
 
 
 def _moved(result: Result) -> bool:

@@ -26,16 +26,29 @@ def invalid_value(
     )
 
 
+_HUB_CODES = {
+    "23502": "HUB_REQUIRED",
+    "23503": "HUB_REFERENCE",
+    "23505": "HUB_UNIQUE",
+    "23514": "HUB_CHECK",
+    "23P01": "HUB_UNIQUE",
+}
+"""By SQLSTATE: which kind of constraint refused. Its name is in the reason."""
+
+
 def refused_by_hub(error: psycopg.Error, crm_id: str, *, hub_id: UUID | None = None) -> Parked:
     """What a constraint of the hub table says; its detail holds values and is left out."""
     diagnostic = error.diag
-    reason = diagnostic.message_primary if diagnostic.constraint_name else "a value does not fit its column"
+    code = _HUB_CODES.get(diagnostic.sqlstate or "", "HUB_REFUSED")
+    # Of other errors, and of a trigger's, the words may quote the value.
+    named = diagnostic.constraint_name or diagnostic.column_name
+    reason = diagnostic.message_primary if named else "a value does not fit its column"
     return Parked(
         "crm",
         crm_id,
         diagnostic.column_name or "",
         ErrorClass.VALIDATION,
-        diagnostic.constraint_name or diagnostic.sqlstate or "REFUSED",
+        code,
         f"the hub table refuses the record: {reason}",
         None,
         hub_id,

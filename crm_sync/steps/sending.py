@@ -179,9 +179,10 @@ class Sender:
         made = parcel.made
 
         def intended(conn: Connection) -> None:
-            looked_at = map(str, made.looked_at - made.after)
-            parked.replace(conn, self._stream, "hub", looked_at, made.refused, self._store.run_id)
             intents.note(conn, self._stream, made.intents, self._store.run_id)
+            sent = {i.hub_id for i in made.intents}  # why they waited is known until the CRM has answered
+            looked_at = map(str, made.looked_at - made.after - sent)
+            parked.replace(conn, self._stream, "hub", looked_at, made.refused, self._store.run_id)
 
         self._store.committed(intended)
         parcel.operations = operations_of(self._stream, made.intents)

@@ -58,7 +58,7 @@ def test_the_codes_that_people_meet_are_there() -> None:
 
 
 def test_a_system_has_the_codes_of_its_kinds() -> None:
-    assert set(of_system(load(PROJECT / "examples"))) == {"crm_sync", "salesforce", "hubspot"}
+    assert set(of_system(load(PROJECT / "examples"))) == {"salesforce", "hubspot"}
     assert of_kind("memory") == ()
     assert of_kind("no_such_kind") == ()
 
