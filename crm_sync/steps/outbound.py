@@ -12,7 +12,7 @@ from uuid import UUID
 from crm_sync.connectors.crm import CRM_ID, HUB_ID, BatchPage, Crm
 from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.core.spec import Direction, StreamSpec
-from crm_sync.hub import confirm, dirty, doubts, halfway, history, intents, mirror
+from crm_sync.hub import confirm, dirty, doubts, halfway, history, intents, mirror, parked
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.store import Store
@@ -44,6 +44,8 @@ def outbound(
         stop_if_held(store, stream, "crm", options, report)
         report.notes.append("the stream is inbound: nothing is ever sent")
         return report
+    if not options.dry_run:
+        parked.mark_due(store.conn, stream)
     configuration = {**options.as_configuration(), "direction": "outbound"}
     with (
         store.exclusive(stream.name),
