@@ -10,10 +10,11 @@ from typing import get_args
 import dagster as dg
 
 from crm_sync.assets import links
+from crm_sync.core.approval import PlanRow
 from crm_sync.core.spec import FieldType, System
 from crm_sync.hub.review import Conflict, Decision
 from crm_sync.settings import Settings
-from crm_sync.steps.options import Options, PlanRow, Report
+from crm_sync.steps.options import Options, Report
 
 PLAN_ROWS = 100
 _PUBLIC = frozenset({FieldType.BOOLEAN, FieldType.PICKLIST, FieldType.MULTIPICKLIST, FieldType.REFERENCE})
@@ -55,6 +56,8 @@ def of_report(report: Report, options: Options, masking: Masking) -> Metadata:
         metadata["preview"] = table(report.preview)
     if options.dry_run:
         metadata["dry_run"] = dg.MetadataValue.bool(True)
+        for family, number in sorted(report.would_cost.items()):
+            metadata[f"would_call/{family}"] = dg.MetadataValue.int(number)
         metadata["plan"] = table([_planned(row, masking) for row in report.plan[:PLAN_ROWS]], _PLAN_COLUMNS)
         metadata["plan_shows"] = dg.MetadataValue.text(
             shown(min(len(report.plan), PLAN_ROWS), len(report.plan))
@@ -76,7 +79,9 @@ def shown(rows: int, total: int) -> str:
     return f"{rows} of {total}"
 
 
-_PLAN_COLUMNS = ("stream", "target", "action", "record", "field", "old", "new", "reason")
+_PLAN_COLUMNS = (
+    "stream", "target", "action", "record", "field", "old", "new", "hub then", "CRM then", "verdict", "policy", "reason",
+)  # fmt: skip
 
 
 def _planned(row: PlanRow, masking: Masking) -> dict[str, str | int | None]:
@@ -89,6 +94,10 @@ def _planned(row: PlanRow, masking: Masking) -> dict[str, str | int | None]:
         "field": row.field,
         "old": _cell(masking(entity, row.field, row.old)),
         "new": _cell(masking(entity, row.field, row.new)),
+        "hub then": _cell(masking(entity, row.field, row.hub_then)),
+        "CRM then": _cell(masking(entity, row.field, row.crm_then)),
+        "verdict": row.verdict,
+        "policy": row.policy,
         "reason": row.reason,
     }
 

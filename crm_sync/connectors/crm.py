@@ -189,8 +189,7 @@ class Renew(Protocol):
 
 class Crm(ABC):
     """One account of a CRM. Methods raise `CrmError` when a whole request fails; what concerns one record is
-    said in its `Result`. An instance is used by one thread, and may use
-    threads of its own within a call; `close` ends its HTTP connections."""
+    said in its `Result`. One thread uses an instance, which may have threads of its own within a call; `close` ends them."""
 
     name: str  # of the connection
     kind: str
@@ -280,6 +279,10 @@ class Crm(ABC):
 
     @abstractmethod
     def resume_write(
+    def cost(self, stream: StreamSpec, operations: Sequence[Operation]) -> Mapping[str, int]:  # noqa: ARG002
+        """Calls by family that `write` makes of these if all goes well, with the reading back of a small write."""
+        return {}
+
         self, stream: StreamSpec, operations: Sequence[Operation], state: Mapping[str, Any], job: JobLog
     ) -> Iterator[list[Result]]:
         """Collect the results of a job that an earlier process started with these operations (`JobLog.save`)."""

@@ -237,6 +237,9 @@ class MemoryCrm(Crm):
         size = min(batch_size or self.knobs.write_size, self.knobs.write_size)
         for start in range(0, len(operations), size):
             yield self._send(stream, operations[start : start + size], [])
+    def cost(self, stream: StreamSpec, operations: Sequence[Operation]) -> Mapping[str, int]:  # noqa: ARG002
+        return {"write": -(-len(operations) // self.knobs.write_size)} if operations else {}
+
 
     def resume_write(
         self, stream: StreamSpec, operations: Sequence[Operation], state: Mapping[str, Any], job: JobLog
@@ -255,8 +258,7 @@ class MemoryCrm(Crm):
     ) -> list[Result]:
         self._call("write")
         timeout, self.faults.timeout = self.faults.timeout, None
-        if timeout != "before":
-            # Backwards: whoever joins answers by position instead of by key is found out.
+        if timeout != "before":  # backwards: whoever joins answers by position instead of by key is found out
             results.extend([self._apply(stream, operation) for operation in operations][::-1])
         if timeout is not None:
             raise CrmError(

@@ -186,6 +186,7 @@ class StreamSpec:
     order: int = 0
     guard: Guard = field(default_factory=Guard)
     deletes: Deletes = field(default_factory=Deletes)
+    approval: frozenset[str] = frozenset()  # where writes wait for an approved plan: "hub", "crm"
 
     @property
     def name(self) -> str:

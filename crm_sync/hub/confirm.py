@@ -282,7 +282,7 @@ def _journal(conn: Connection, stream: StreamSpec, run_id: str | None) -> None:
         "insert into sync.change (run_id, connection, entity, hub_id, crm_id, field, side, kind, old_value, new_value,"
         " reason, answer)"
         " select %(run)s, %(connection)s, %(entity)s, a.hub_id, a.crm_id, null, 'crm', 'create', null,"
-        " jsonb_strip_nulls(a.sent)::text, 'new in the hub', a.answer from accepted a where a.kind = 'create'"
+        " jsonb_strip_nulls(a.sent)::text, coalesce(a.reasons ->> '', 'new in the hub'), a.answer from accepted a where a.kind = 'create'"
         " union all"
         " select %(run)s, %(connection)s, %(entity)s, a.hub_id, a.crm_id, s.key, 'crm', 'update',"
         " a.old_values ->> s.key, s.value, coalesce(a.reasons ->> s.key, ''), a.answer"

@@ -137,9 +137,9 @@ def _overwrites(stream: StreamSpec) -> sql.Composable:
         " and w.answer -> 'rewritten' ? d.field), false) as made_by_crm from sync.change w"
         " where d.field = any({names}) and d.agreed and d.crm_changed and not d.hub_changed"
         " and w.entity = {entity} and w.hub_id = d.hub_id and w.connection = {connection} and w.field = d.field"
-        " and w.side = 'crm' and w.reason = {reason} and w.id > coalesce((select max(x.id) from sync.change x"
+        " and w.side = 'crm' and starts_with(w.reason, {reason}) and w.id > coalesce((select max(x.id) from sync.change x"
         " where x.entity = {entity} and x.hub_id = d.hub_id and x.connection = {connection} and x.field = d.field"
-        " and x.side = 'crm' and x.reason <> {reason}), 0)"
+        " and x.side = 'crm' and not starts_with(x.reason, {reason})), 0)"
     ).format(
         names=sql.Literal(names),
         entity=sql.Literal(stream.entity),

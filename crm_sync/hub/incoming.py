@@ -168,12 +168,22 @@ def narrow(conn: Connection, first: int, last: int) -> list[str]:
 
 
 def created(conn: Connection, stream: StreamSpec, limit: int | None) -> list[tuple[str, dict[str, str]]]:
-    """The records that `link.link` has made new, at most `limit`, with their values as canonical text."""
+    """The records that `link.link` has made new, at most `limit`, with their values as canonical text;
+    references as the CRM's ids."""
     names = [spec.name for spec in stream.columns]
     rows = conn.execute(
         sql.SQL(
             "select crm_id, {} from unlinked where found is null and candidates = 0 order by n limit %s"
-        ).format(sql.SQL(", ").join(map(ident, names))),
+        ).format(
+            sql.SQL(", ").join(
+                sql.SQL("case when {} is not null then {} end").format(
+                    ident(spec.name), ident(f"{spec.name}_crm")
+                )
+                if spec.type is FieldType.REFERENCE
+                else ident(spec.name)
+                for spec in stream.columns
+            )
+        ),
         [limit],
     ).fetchall()
     return [(row[0], {n: v for n, v in zip(names, row[1:], strict=True) if v is not None}) for row in rows]

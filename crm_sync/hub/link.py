@@ -122,7 +122,8 @@ def _link_found(conn: Connection, stream: StreamSpec, run_id: str | None) -> dic
             " cross join lateral (select * from {hub} h where h.id = u.found offset 0) h where u.found is not null"
             " order by u.found on conflict do nothing returning hub_id, crm_id, linked_by),"
             " noted as (insert into sync.change (run_id, connection, entity, hub_id, crm_id, side, kind, reason)"
-            " select %s, {connection}, {entity}, hub_id, crm_id, 'hub', 'link', 'matched by ' || substr(linked_by, 8)"
+            " select %s, {connection}, {entity}, hub_id, crm_id, 'hub', 'link',"
+            " 'matched by ' || substr(linked_by, 8) || coalesce(current_setting('crm_sync.note', true), '')"
             " from linked) select regexp_replace(substr(linked_by, 8), '^(score|decision) [0-9o].*$', '\\1'), count(*)"
             " from linked group by 1"
         ).format(
@@ -137,6 +138,16 @@ def _link_found(conn: Connection, stream: StreamSpec, run_id: str | None) -> dic
         [run_id],
     ).fetchall()
     return dict(rows)
+def made(conn: Connection, stream: StreamSpec) -> list[tuple[str, UUID, str]]:
+    """The links that `link` has just made of what was found: CRM id, hub id, by which rule."""
+    return conn.execute(
+        sql.SQL(
+            "select b.crm_id, b.hub_id, substr(b.linked_by, 8) from unlinked u join {} b on b.crm_id = u.crm_id"
+            " and b.hub_id = u.found order by u.n"
+        ).format(base_table(stream))
+    ).fetchall()
+
+
 
 
 _NEW = sql.SQL("from unlinked u where u.found is null and u.candidates = 0 order by u.n")
@@ -181,7 +192,7 @@ def _create(conn: Connection, stream: StreamSpec, run_id: str | None) -> int:
         sql.SQL(
             "insert into sync.change (run_id, connection, entity, hub_id, crm_id, side, kind, new_value, reason)"
             " select %s, {}, {}, u.new_id, u.crm_id, 'hub', 'create', jsonb_strip_nulls(jsonb_build_object({}))::text,"
-            " 'new in the CRM' {}"
+            " 'new in the CRM' || coalesce(current_setting('crm_sync.note', true), '') {}"
         ).format(
             sql.Literal(stream.connection),
             sql.Literal(stream.entity),

@@ -192,7 +192,8 @@ def _note(conn: Connection, stream: StreamSpec, taken: Sequence[FieldSpec], run_
     conn.execute(
         sql.SQL(
             "insert into sync.change (run_id, connection, entity, hub_id, crm_id, field, side, kind, old_value, new_value,"
-            " reason) select %s, %s, %s, m.hub_id, m.crm_id, v.field, 'hub', 'update', v.hub, v.value, v.reason {}"
+            " reason) select %s, %s, %s, m.hub_id, m.crm_id, v.field, 'hub', 'update', v.hub, v.value,"
+            " v.reason || coalesce(current_setting('crm_sync.note', true), '') {}"
         ).format(rows),
         [run_id, stream.connection, stream.entity],
     )

@@ -117,7 +117,7 @@ select c.id, c.entity, c.hub_id, c.connection, c.field, c.side, o.place,
     case when o.place is null then 'unmapped' when c.kind = 'create' then 'created_' || c.side
          when c.kind = 'link' then 'link' when c.kind = 'delete' then 'deleted'
          when c.kind <> 'update' or c.hub_id is null or c.field is null then 'other'
-         when c.reason = %(overwritten)s then 'overwritten'
+         when starts_with(c.reason, %(overwritten)s) then 'overwritten'
          when c.reason like 'first agreement%%' then 'first'
          when c.side = 'hub' and c.old_value is null and c.reason like 'force:%%' then 'first'
          when c.side = 'crm' and c.old_value is null and c.reason like 'outbound field%%' then 'first' end as leave

@@ -30,6 +30,7 @@ from crm_sync.hub.dirty import Entry
 from crm_sync.hub.plain import Taken
 from crm_sync.hub.sql import base_table
 from crm_sync.hub.store import Store
+from crm_sync.steps.gate import OPEN, Gate
 from crm_sync.steps.guard import Brake, guarding
 from crm_sync.steps.identity import unchanged
 from crm_sync.steps.linking import Linker
@@ -42,36 +43,41 @@ log = logging.getLogger(__name__)
 
 CHUNK = 10_000
 
+_COUNTS = (
+    "records", "linked", "created", "updated", "converged", "disputes", "waiting", "to_push", "parked", "retry",
+)  # fmt: skip
 
-def hub(store: Store, stream: StreamSpec, options: Options, *, only: Sequence[UUID] | None = None) -> Report:
-    """Work off the dirty records of `stream` (of these hub records only, if given).
+
+def hub(
+    store: Store,
+    stream: StreamSpec,
+    options: Options,
+    *,
+    only: Sequence[UUID] | None = None,
+    gate: Gate = OPEN,
+) -> Report:
+    """Work off the dirty records of `stream` (of these hub records only, if given; of a plan, what its gate lets
+    through). Where approval is required, nothing else is written.
 
     Raises BusyError if another process is doing this for the same entity, HeldBackError if the guard stops it.
     """
     report = Report()
-    for name in (
-        "records",
-        "linked",
-        "created",
-        "updated",
-        "converged",
-        "disputes",
-        "waiting",
-        "to_push",
-        "parked",
-        "retry",
-    ):
-        report.add(name, 0)
+    report.counts |= dict.fromkeys(_COUNTS, 0)
+    if gate.waits_for_approval(stream, "hub", options, report):
+        return report
     configuration = {**options.as_configuration(), "direction": "hub"}
     with (
         store.exclusive(f"hub {stream.entity}"),
         history.running(store, stream.connection, stream.entity, "merge", configuration) as progress,
         unchanged(store, stream, options, report),
-        guarding(store, stream, "hub", options, report, only=only) as brake,
+        guarding(store, stream, "hub", options, report, only=gate.records or only) as brake,
     ):
         size = min(CHUNK, options.max_records or CHUNK)
-        for entries in dirty.chunks(store.conn, stream, size, only=brake.only, up_to=brake.top):
-            report.include(store.committed(partial(_work_off, store, stream, options, brake, entries)))
+        for marks in dirty.chunks(store.conn, stream, size, only=gate.chosen(brake.only), up_to=brake.top):
+            entries = gate.entries(stream, marks)
+            done = store.committed(partial(_work_off, store, stream, options, brake, gate, entries))
+            gate.planned(done.plan)
+            report.include(done)
             if options.max_records is not None and report.counts["records"] >= options.max_records:
                 break
         progress.processed = report.counts["records"]
@@ -87,21 +93,23 @@ def _work_off(
     stream: StreamSpec,
     options: Options,
     brake: Brake,
+    gate: Gate,
     entries: Sequence[Entry],
     _: psycopg.Connection,
 ) -> Report:
     """Work off one chunk in a transaction that may have to be begun again."""
     report = Report()
-    _Chunk(Work(store, stream, options, report), brake).run(entries)
+    _Chunk(Work(store, stream, options, report), brake, gate).run(entries)
     return report
 
 
 class _Chunk:
     """One chunk of dirty records, from reading to settling."""
 
-    def __init__(self, work: Work, brake: Brake) -> None:
+    def __init__(self, work: Work, brake: Brake, gate: Gate) -> None:
         self.work = work
         self.brake = brake
+        self.gate = gate
         self.conn = work.conn
         self.stream = work.stream
         self._holds = False  # hub rows, in the order of their ids: it must not wait for more of them
@@ -113,7 +121,9 @@ class _Chunk:
         linker = Linker(work)
         unlinked = {e.crm_id for e in entries if e.hub_id is None and e.crm_id is not None}
         if unlinked:
-            linker.link(sorted(unlinked))
+            admitted = self.gate.links(work, unlinked)
+            entries = [e for e in entries if e.hub_id is not None or e.crm_id in admitted]
+            linker.link(sorted(admitted))
         hub_ids = {e.hub_id for e in entries if e.hub_id is not None and e.crm_id is not None}
         hub_ids |= set(linker.open.values())
         open_ids = self._look(hub_ids) if hub_ids else set()
@@ -138,9 +148,8 @@ class _Chunk:
         """Decide about linked records; returns those that still have something to be done elsewhere."""
         doubtful = self._settle_intents(list(hub_ids))
         taken = self._take_plain(list(hub_ids - doubtful))
-        still_open = (
-            self._decide(list(hub_ids - doubtful - taken.found)) | (taken.found - taken.done) | doubtful
-        )
+        still_open = doubtful | (taken.found - taken.done)
+        still_open |= self._decide(list(hub_ids - doubtful - taken.found))
         if taken.done:
             review.close(self.conn, self.stream, list(taken.done), [])
             still_open |= differences.still(self.conn, self.stream, taken.done)
@@ -150,7 +159,7 @@ class _Chunk:
         """Take what needs no deciding, without fetching it. A dry run shows every value, and force has reasons of its
         own: they fetch all."""
         report, options = self.work.report, self.work.options
-        if not hub_ids or options.force or options.dry_run:
+        if not hub_ids or options.force or options.dry_run or self.gate.narrow:
             return Taken()
         try:
             with self.conn.transaction():
@@ -210,9 +219,8 @@ class _Chunk:
         for v in verdicts:
             if v.invalid is not None and v.side == "crm":
                 d = v.difference
-                self.work.failed.append(
-                    invalid_value("crm", d.crm_id, v.invalid, crm_id=d.crm_id, hub_id=d.hub_id)
-                )
+                said = invalid_value("crm", d.crm_id, v.invalid, crm_id=d.crm_id, hub_id=d.hub_id)
+                self.work.failed.append(said)
         movable = [
             v
             for v in verdicts
@@ -226,7 +234,7 @@ class _Chunk:
             and v.difference.hub_now is not None
             and v.difference.decision is None
         )
-        done = self._apply(movable)
+        done = self._apply(movable := self.gate.takes(self.work, movable))
         applied = [v for v in movable if v.difference.hub_id in done]
         self._count(verdicts, applied)
         rules.note(self.conn, self.stream, verdicts)
@@ -235,9 +243,8 @@ class _Chunk:
         review.close(
             self.conn, self.stream, hub_ids, [(v.difference.hub_id, v.difference.field) for v in rest]
         )
-        waits = withheld | {
-            p.hub_id for p in self.work.failed
-        }  # parked: what would come in waits there, not in the queue
+        # Parked: what would come in waits there, not in the queue.
+        waits = withheld | {p.hub_id for p in self.work.failed}
         coming_in = (Kind.TAKE, Kind.CONVERGED)
         still_open = {
             v.difference.hub_id
@@ -267,12 +274,10 @@ class _Chunk:
 
     def _apply_at_once(self, verdicts: Sequence[Verdict]) -> set[UUID]:
         with self.conn.transaction() as applying:
-            done = merge.apply(
-                self.conn, self.stream, verdicts, self.work.store.run_id, waits=not self._holds
-            )
-            if (
-                self.work.options.dry_run
-            ):  # it lasts, and an application must not wait for these rows until it ends
+            run_id = self.work.store.run_id
+            done = merge.apply(self.conn, self.stream, verdicts, run_id, waits=not self._holds)
+            if self.work.options.dry_run:
+                # It lasts, and an application must not wait for these rows until it ends.
                 raise psycopg.Rollback(applying)
         self._holds = self._holds or (bool(done) and not self.work.options.dry_run)
         return done
@@ -290,7 +295,6 @@ class _Chunk:
         report.add("retry", len(movable - taken))
         for v in applied:
             if v.kind is Kind.TAKE:
-                d = v.difference
-                report.show(record=str(d.hub_id), action=f"{d.field} taken: {v.reason}")
+                report.show(record=str(v.difference.hub_id), action=f"{v.difference.field} taken: {v.reason}")
                 if self.work.options.dry_run:
-                    self.work.plan("update", str(d.hub_id), d.field, d.hub_now, v.value, v.reason)
+                    self.work.take(v)

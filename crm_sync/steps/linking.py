@@ -84,8 +84,11 @@ class Linker:
             match_conflicts.record(self.work.conn, self.work.stream, linked.review, self.work.store.run_id)
         if self.watch is not None:
             self.watch(linked)
-        elif linked.created:
-            self._preview_created()
+        else:
+            if self.work.options.dry_run and linked.matched:
+                self._plan_links()
+            if linked.created:
+                self._preview_created()
 
     def _preview_created(self) -> None:
         work = self.work
@@ -96,4 +99,12 @@ class Linker:
             work.report.show(record=crm_id, action="created in the hub")
             if work.options.dry_run:
                 for name, new in values.items():
-                    work.plan("create", crm_id, name, None, new, "new in the CRM")
+                    work.plan("create", crm_id, name, None, new, "new in the CRM", crm_id=crm_id)
+
+    def _plan_links(self) -> None:
+        """The plan of a dry run has the links, too: what is written to a record next depends on them."""
+        for crm_id, hub_id, rule in link.made(self.work.conn, self.work.stream):
+            reason = f"matched by {rule}"
+            self.work.plan(
+                "link", crm_id, "", None, None, reason, hub_id=str(hub_id), crm_id=crm_id, verdict="link"
+            )

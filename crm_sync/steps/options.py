@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from crm_sync.core.approval import PlanRow
+
 PREVIEW_ROWS = 20
 
 
@@ -31,29 +33,16 @@ class Options:
         return values
 
 
-@dataclass(frozen=True, slots=True)
-class PlanRow:
-    """One field write that a dry run would make. Values are personal data: shown in the run's plan table only."""
-
-    stream: str
-    target: str  # "hub" or "crm"
-    action: str  # create, update
-    record: str
-    field: str
-    old: str | None
-    new: str | None
-    reason: str
-
-
 @dataclass(slots=True)
 class Report:
     """What a step did: counts by name, records changed (ids only) for the preview, the plan of a dry run, calls to
-    the CRM by family."""
+    the CRM by family (would_cost: those that the plan costs)."""
 
     counts: dict[str, int] = field(default_factory=dict)
     preview: list[dict[str, str]] = field(default_factory=list)
     plan: list[PlanRow] = field(default_factory=list)
     calls: dict[str, int] = field(default_factory=dict)
+    would_cost: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def add(self, name: str, number: int = 1) -> None:
@@ -70,6 +59,8 @@ class Report:
             self.add(name, number)
         for name, number in other.calls.items():
             self.calls[name] = self.calls.get(name, 0) + number
+        for name, number in other.would_cost.items():
+            self.would_cost[name] = self.would_cost.get(name, 0) + number
         for row in other.preview:
             self.show(**row)
         self.plan.extend(other.plan)

@@ -17,9 +17,11 @@ from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.store import Store
 from crm_sync.steps.answers import Answers
+from crm_sync.steps.gate import OPEN, Gate
 from crm_sync.steps.guard import Brake, blanked, guarding, stop_if_held
 from crm_sync.steps.identity import unchanged
-from crm_sync.steps.options import Options, PlanRow, Report, calls_since
+from crm_sync.steps.options import Options, Report, calls_since
+from crm_sync.steps.planned import rows_of
 from crm_sync.steps.planning import plan
 from crm_sync.steps.sending import Sender, operations_of
 
@@ -30,9 +32,16 @@ GENERATIONS = 10
 
 
 def outbound(
-    store: Store, crm: Crm, stream: StreamSpec, options: Options, *, only: Sequence[UUID] | None = None
+    store: Store,
+    crm: Crm,
+    stream: StreamSpec,
+    options: Options,
+    *,
+    only: Sequence[UUID] | None = None,
+    gate: Gate = OPEN,
 ) -> Report:
-    """Send the pushes of `stream` (of these hub records only, if given).
+    """Send the pushes of `stream` (of these hub records only, if given; of a plan, what its gate lets through). Where
+    approval is required, nothing else is sent.
 
     Raises BusyError if another process is sending for this stream, HeldBackError if the guard stops it, CrmError if the
     CRM cannot be reached; what was answered until then is recorded.
@@ -44,6 +53,8 @@ def outbound(
         stop_if_held(store, stream, "crm", options, report)
         report.notes.append("the stream is inbound: nothing is ever sent")
         return report
+    if gate.waits_for_approval(stream, "crm", options, report):
+        return report
     if not options.dry_run:
         parked.mark_due(store.conn, stream)
     configuration = {**options.as_configuration(), "direction": "outbound"}
@@ -51,18 +62,19 @@ def outbound(
         store.exclusive(stream.name),
         history.running(store, stream.connection, stream.entity, "outbound", configuration) as progress,
         unchanged(store, stream, options, report, crm),
-        guarding(store, stream, "crm", options, report, only=only) as brake,
+        guarding(store, stream, "crm", options, report, only=gate.records or only) as brake,
     ):
         before = dict(crm.calls)
-        work = _Work(store, crm, stream, options, report, brake)
+        work = _Work(store, crm, stream, options, report, brake, gate)
         try:
             if not options.dry_run:
                 work.settle_pending()
             with work.sender:
-                for entries in dirty.chunks(store.conn, stream, crm.plan, only=brake.only, up_to=brake.top):
+                chosen = gate.chosen(brake.only)
+                for entries in dirty.chunks(store.conn, stream, crm.plan, only=chosen, up_to=brake.top):
                     if work.left() == 0:
                         break
-                    work.off(entries)
+                    work.off(gate.entries(stream, entries))
         finally:
             report.calls = calls_since(before, crm.calls)
             progress.processed = report.counts["records"]
@@ -78,7 +90,14 @@ class _Work:
     """Plans chunks and has them sent; settles what an earlier run left open."""
 
     def __init__(
-        self, store: Store, crm: Crm, stream: StreamSpec, options: Options, report: Report, brake: Brake
+        self,
+        store: Store,
+        crm: Crm,
+        stream: StreamSpec,
+        options: Options,
+        report: Report,
+        brake: Brake,
+        gate: Gate,
     ) -> None:
         self.store = store
         self.crm = crm
@@ -86,6 +105,7 @@ class _Work:
         self.options = options
         self.report = report
         self.brake = brake
+        self.gate = gate
         self.answers = Answers(store, crm, stream, report)
         self.sender = Sender(store, crm, stream, self.answers, options.batch_size)
 
@@ -114,6 +134,7 @@ class _Work:
             self.store, self.crm, self.stream, entries, self.options,
             limit=self.left(), wait_for_parents=wait_for_parents,
         )  # fmt: skip
+        self.gate.writes(self.stream, made)
         refused, number = len({p.record_id for p in made.refused}), len(made.intents)
         self.report.add("records", number + refused)
         self.report.add("waiting", made.waiting)
@@ -183,22 +204,11 @@ class _Work:
                 mirror.merge(conn, self.stream, page, mark_dirty=False, looked_up=True)
 
     def _show(self, planned: Sequence[Intent]) -> None:
-        for i in planned:
-            for name, new in i.sent.items():
-                if i.kind == "update" or new is not None:
-                    reason = i.reasons.get(name, "new in the hub")
-                    self.report.plan.append(
-                        PlanRow(
-                            self.stream.name,
-                            "crm",
-                            i.kind,
-                            str(i.hub_id),
-                            name,
-                            i.old_values.get(name),
-                            new,
-                            reason,
-                        )
-                    )
+        self.report.plan += rows_of(self.store.conn, self.stream, planned)
+        for parcel in self.gate.parcels(self.stream, planned):
+            for family, number in self.crm.cost(self.stream, operations_of(self.stream, parcel)).items():
+                self.report.would_cost[family] = self.report.would_cost.get(family, 0) + number
+        self.gate.planned(self.report.plan)
 
 
 def _column(page: BatchPage, name: str) -> list[str | None]:

@@ -35,7 +35,7 @@ from crm_sync.connectors.crm import (
     Window,
 )
 from crm_sync.connectors.http import Transport, TransportSettings
-from crm_sync.connectors.hubspot import filters, login, search, webhooks
+from crm_sync.connectors.hubspot import cost, filters, login, search, webhooks
 from crm_sync.connectors.hubspot.api import Api
 from crm_sync.connectors.hubspot.associations import Associations
 from crm_sync.connectors.hubspot.batch import Writer
@@ -265,6 +265,9 @@ class HubSpotCrm(Crm):
         self,
         stream: StreamSpec,
         operations: Sequence[Operation],  # noqa: ARG002
+    def cost(self, stream: StreamSpec, operations: Sequence[Operation]) -> Mapping[str, int]:  # noqa: ARG002
+        return cost.calls(operations, looks=self._check)
+
         state: Mapping[str, Any],  # noqa: ARG002
         job: JobLog,  # noqa: ARG002
     ) -> Iterator[list[Result]]:

@@ -37,6 +37,7 @@ from crm_sync.connectors.salesforce import (
     bulk_ingest,
     bulk_query,
     deleted,
+    cost,
     errors,
     login,
     lookup,
@@ -215,6 +216,10 @@ class SalesforceCrm(Crm):
 
     def resume_write(
         self, stream: StreamSpec, operations: Sequence[Operation], state: Mapping[str, Any], job: JobLog
+    def cost(self, stream: StreamSpec, operations: Sequence[Operation]) -> Mapping[str, int]:
+        joinable, above = stream.external_id is not None, self._thresholds.bulk_write_above
+        return cost.calls(operations, above=above, joinable=joinable, looks=self._check)
+
     ) -> Iterator[list[Result]]:
         log.info("%s: collecting the results of bulk job %s", stream.name, state["job_id"])
         yield from bulk_ingest.resume(self._api, operations, state, job)
