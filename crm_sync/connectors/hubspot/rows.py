@@ -3,7 +3,7 @@
 Here: which properties a stream needs, and how one record becomes one row. How records are found is in reading.py.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,14 +91,10 @@ class Shape:
         columns = [name for name in self.columns if name not in absent]
         return page([self.row(record, associated) for record in kept], columns)
 
-    def merged(
-        self, records: Iterable[Mapping[str, Any]], among: Container[str | None] | None = None
-    ) -> BatchPage | None:
-        """The records that were merged into these (only those with an id `among` the given, if any are given).
-        They have no values, so the page has none either."""
+    def merged(self, records: Iterable[Mapping[str, Any]]) -> BatchPage | None:
+        """The records that were merged into these. They have no values, so the page has none either."""
         rows = [row for record in records for row in tombstones(record, self.modified(record))]
-        told = [row for row in rows if among is None or row[CRM_ID] in among]
-        return page(told, ()) if told else None
+        return page(rows, ()) if rows else None
 
 
 def gone(records: Sequence[Mapping[str, Any]], shape: Shape) -> BatchPage:

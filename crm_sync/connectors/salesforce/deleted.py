@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 
-from crm_sync.connectors.crm import CRM_ID, DELETED, MERGED_INTO, MODIFIED_AT, BatchPage, Window
+from crm_sync.connectors.crm import CRM_ID, DELETED, MODIFIED_AT, BatchPage, Window
 from crm_sync.connectors.salesforce import query, soql, values
 from crm_sync.connectors.salesforce.api import Api
 from crm_sync.connectors.salesforce.describe import SObject
@@ -24,7 +24,7 @@ _REACH = timedelta(days=15) - _MINUTE
 
 def pages(api: Api, sobject: SObject, window: Window, now: datetime) -> Iterator[BatchPage]:
     """Ids deleted in the window, widened to whole minutes, without those that queryAll still shows: it knows whether
-    they were merged, the log does not. `now` is the vendor's clock (UTC)."""
+    they were merged, the log does not (so the pages do not say). `now` is the vendor's clock (UTC)."""
     for stamps in _logged(api, sobject, window, now):
         visible = {
             row["Id"]
@@ -38,7 +38,6 @@ def pages(api: Api, sobject: SObject, window: Window, now: datetime) -> Iterator
                 CRM_ID: pa.array(gone, pa.string()),
                 MODIFIED_AT: pa.array([stamps[crm_id] for crm_id in gone], pa.string()),
                 DELETED: pa.array(["true"] * len(gone), pa.string()),
-                MERGED_INTO: pa.nulls(len(gone), pa.string()),
             }
             yield BatchPage(pa.RecordBatch.from_pydict(columns))
 

@@ -102,7 +102,8 @@ class Transaction:
         table.deleted.append((self.stamp, row[0]))
 
     def undelete(self, table: Table, row: Row) -> None:
-        self.change(table, row, {"IsDeleted": False}, "UNDELETE")
+        merged = {"MasterRecordId": None} if "MasterRecordId" in table.object.position else {}
+        self.change(table, row, {"IsDeleted": False, **merged}, "UNDELETE")
         table.deleted = deque(entry for entry in table.deleted if entry[1] != row[0])
 
     def erase(self, table: Table, row: Row) -> None:
