@@ -249,11 +249,13 @@ class Crm(ABC):
 
     @abstractmethod
     def deleted(self, stream: StreamSpec, window: Window) -> Iterator[BatchPage]:
-        """Deletions in the window that `changed` does not show: CRM_ID, MODIFIED_AT, DELETED, MERGED_INTO."""
+        """Deletions in the window that `changed` does not show: CRM_ID, MODIFIED_AT, DELETED, and MERGED_INTO where
+        it is known."""
 
     @abstractmethod
     def by_ids(self, stream: StreamSpec, crm_ids: Sequence[str]) -> Iterator[BatchPage]:
-        """The records with these ids as they are now, deleted ones included where possible."""
+        """The records with these ids as they are now, deleted ones included where possible; before them perhaps those
+        that were merged into one of them."""
 
     @abstractmethod
     def by_hub_ids(self, stream: StreamSpec, hub_ids: Sequence[str]) -> Iterator[BatchPage]:

@@ -76,7 +76,7 @@ class Reader:
         begin: search.Place | None = None,
         limit: int | None = None,
     ) -> Iterator[BatchPage]:
-        """Live records modified in the window, oldest first, at most `limit`; each page followed by its merged ones.
+        """Live records modified in the window, oldest first, at most `limit`; before each page its merged ones.
 
         begin: the place of an earlier read's progress. The next page is searched for while one is being used. A window
         is not cut into parts that are searched side by side, not even all time: an account has five searches a second,
@@ -134,12 +134,12 @@ class Reader:
 
     def pages_by_id(self, shape: Shape, ids: Sequence[str]) -> Iterator[BatchPage]:
         """The records with these ids as they are now, archived ones too. For the loser of a merge HubSpot may
-        answer with the survivor: then both are told, the loser pointing to the survivor."""
+        answer with the survivor. Whoever was merged into one of them is told too, pointing to it."""
         missing = dict.fromkeys(ids)
         for records in _by_the_thousand(self.by_id(shape, ids), shape):
             for record in records:
                 missing.pop(str(record["id"]), None)
-            yield from self._pages(shape, records, self.associated(shape, records), frozenset(missing))
+            yield from self._pages(shape, records, self.associated(shape, records))
         for records in self.by_id(shape, missing, archived=True):
             if records:
                 yield shape.page([{**record, "archived": True} for record in records], {})
@@ -147,7 +147,7 @@ class Reader:
     def pages_by_property(self, shape: Shape, id_property: str, values: Sequence[str]) -> Iterator[BatchPage]:
         """The live records whose unique property has one of these values."""
         for records in _by_the_thousand(self.by_id(shape, values, id_property=id_property), shape):
-            yield from self._pages(shape, records, self.associated(shape, records), frozenset())
+            yield from self._pages(shape, records, self.associated(shape, records))
 
     def associated(self, shape: Shape, records: Sequence[Record]) -> Associated:
         """The value of each association field for these records, by one batch call a thousand and field."""
@@ -162,18 +162,15 @@ class Reader:
         }
 
     def _pages(
-        self,
-        shape: Shape,
-        records: Sequence[Record],
-        associated: Associated,
-        losers: frozenset[str] | None = None,
+        self, shape: Shape, records: Sequence[Record], associated: Associated
     ) -> Iterator[BatchPage]:
-        """A page of records, and one of those that were merged into them: all, or those among `losers`."""
-        if records:
-            yield shape.page(records, associated)
-        merged = shape.merged(records, losers)
+        """A page of records, and before it one of those that were merged into them: who comes from a merge with a new
+        id is nobody's new record."""
+        merged = shape.merged(records)
         if merged is not None:
             yield merged
+        if records:
+            yield shape.page(records, associated)
 
     def _listing(self, shape: Shape) -> Listing:
         """Where the properties do not fit into a URL, the records are read by id afterwards."""

@@ -13,13 +13,14 @@ from urllib.parse import quote
 
 from simple_salesforce.format import quote_soql_value
 
-from crm_sync.connectors.crm import CRM_ID, DELETED, HUB_ID, MERGED_INTO, MODIFIED_AT, Window
+from crm_sync.connectors.crm import CONVERTED, CRM_ID, DELETED, HUB_ID, MERGED_INTO, MODIFIED_AT, Window
 from crm_sync.connectors.salesforce import values
 from crm_sync.connectors.salesforce.describe import SObject
 from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.core.spec import Condition, Operator, StreamSpec
 
 URL_LIMIT = 14_000  # characters of an encoded query: 16,384 bytes hold the request line and the headers too
+_CONVERTED = ("ConvertedContactId", "ConvertedAccountId", "ConvertedOpportunityId")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _CONTROL = re.compile(r"[\x00-\x07\x0b\x0e-\x1f]")
 _COMPARE = {
@@ -70,6 +71,8 @@ def selection(stream: StreamSpec, sobject: SObject) -> Selection:
         raise CrmError(ErrorClass.PERMISSION, f"{stream.name}: {sobject.name} shows no modification time")
     roles = {CRM_ID: "Id", MODIFIED_AT: sobject.stamp}
     optional = {DELETED: "IsDeleted", MERGED_INTO: "MasterRecordId", HUB_ID: stream.external_id}
+    if sobject.name == "Lead":
+        optional |= dict(zip(CONVERTED, _CONVERTED, strict=True))
     roles |= {role: name for role, name in optional.items() if name is not None and name in sobject.fields}
     wanted = list(stream.vendor_fields)
     missing = {name: reason for name in wanted if (reason := _unreadable(sobject, name))}
