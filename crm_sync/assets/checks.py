@@ -1,4 +1,4 @@
-"""The check `conflicts` on `hub/<entity>`: the review table.
+"""The check `conflicts` on `hub/<entity>`: the review table, and the records of which a person says who they are.
 
 Blocking, so that it stands before outbound in every run, but only a warning: open conflicts hold nothing up. It
 does not guard anything; outbound finds the same disputes again by itself and leaves them alone.
@@ -8,7 +8,7 @@ It is not partitioned: it shows all open conflicts of the entity, whatever days 
 
 import dagster as dg
 
-from crm_sync.assets import names, tables
+from crm_sync.assets import match_conflicts, names, tables
 from crm_sync.assets.failures import RETRY, told
 from crm_sync.core.spec import System
 from crm_sync.hub import review
@@ -31,7 +31,8 @@ def _check(system: System, entity: str, settings: Settings) -> dg.AssetChecksDef
         asset=names.hub_key(entity),
         name=names.CHECK,
         description=f"Fields of {entity} records that were changed in the hub and in a CRM, differently, and that no"
-        " policy may settle: a person decides. Open [Show Markdown] for a link per decision.",
+        " policy may settle: a person decides. Open [Show Markdown] for a link per decision. Also records that may be the"
+        " same as one of the hub, and the commands that decide it.",
         blocking=True,
         pool=names.hub_pool(entity),
         retry_policy=RETRY,
@@ -64,18 +65,20 @@ def evaluation(
         rows = review.find(conn, entity=entity, limit=settings.review_rows)
         total = review.count(conn, entity)
         skipped = review.count(conn, entity, "skipped")
+        matches = match_conflicts.metadata(conn, system, entity, masking, settings.review_rows)
     return {
         "open": dg.MetadataValue.int(total),
         "skipped": dg.MetadataValue.int(skipped),
         "shown": dg.MetadataValue.text(tables.shown(len(rows), total)),
         "conflicts": tables.review_table(rows, masking),
         "decide": tables.review_markdown(rows, masking, location),
+        **matches,
     }
 
 
 def passed(metadata: tables.Metadata) -> bool:
     """Whether nothing waits for a person."""
-    return metadata["open"].value == 0
+    return metadata["open"].value == 0 and "match_conflicts" not in metadata
 
 
 def location_of(run: dg.DagsterRun) -> str:

@@ -1,23 +1,19 @@
-"""`crm-sync match`: who is who, before and after a first sync, in a terminal."""
+"""`crm-sync match`: who is who, before and after a first sync, in a terminal; what people decide is in `match_review.py`."""
 
-import getpass
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
-from uuid import UUID
 
 from rich.table import Table
 
 from crm_sync.commands import console
 from crm_sync.commands.workspace import Workspace, workspace
 from crm_sync.connectors.crm import Crm
-from crm_sync.core.errors import SyncError
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub import doubles, match_conflicts
+from crm_sync.hub import doubles
 from crm_sync.hub.doubles import Count, Group
-from crm_sync.hub.match_conflicts import MatchConflict
 from crm_sync.hub.store import Store
 from crm_sync.steps import match as steps
 from crm_sync.steps.match import Example, Previews
@@ -30,7 +26,7 @@ Mask = Callable[[str, str, str | None], str | None]
 def preview(words: Sequence[str], *, read: bool, as_json: bool) -> int:
     """What a sync of these streams would link and create. Returns 1 if a record needs a person."""
     here = workspace()
-    chosen = _streams(here, words)
+    chosen = streams_of(here, words)
     url = here.database()
     opened: dict[str, Crm] = {}
     with ExitStack() as stack, console.err.status("preparing") as status:
@@ -42,7 +38,7 @@ def preview(words: Sequence[str], *, read: bool, as_json: bool) -> int:
 
         store = stack.enter_context(Store(url, dry_run=True))
         found = steps.preview(store, crm, here.system, chosen, read=read, told=status.update)
-    mask = _mask(here)
+    mask = mask_of(here)
     if as_json:
         console.out.print(
             json.dumps(_as_json(found, mask), default=str, ensure_ascii=False, indent=2),
@@ -57,7 +53,7 @@ def preview(words: Sequence[str], *, read: bool, as_json: bool) -> int:
 def doubled(words: Sequence[str], *, limit: int, as_json: bool) -> int:
     """The doubles in each of these CRMs and in the hub, as far as they have been read. Returns 1 if there are any."""
     here = workspace()
-    chosen = _streams(here, words)
+    chosen = streams_of(here, words)
     entities = list(dict.fromkeys(stream.entity for stream in chosen))
     with Store(here.database()) as store:
         counts: list[Count] = []
@@ -68,7 +64,7 @@ def doubled(words: Sequence[str], *, limit: int, as_json: bool) -> int:
         for entity in entities:
             counts += doubles.count_in_hub(store.conn, here.system, entity)
             groups += doubles.in_hub(store.conn, here.system, entity, limit)
-    mask = _mask(here)
+    mask = mask_of(here)
     if as_json:
         said = {"counts": [asdict(c) for c in counts], "groups": [_group(g, mask) for g in groups]}
         console.out.print(
@@ -83,88 +79,7 @@ def doubled(words: Sequence[str], *, limit: int, as_json: bool) -> int:
     return 1 if groups else 0
 
 
-def review(words: Sequence[str], *, limit: int, as_json: bool) -> int:
-    """The open match conflicts of these streams. Returns 1 if there are any."""
-    here = workspace()
-    streams = {(s.connection, s.entity): s for s in _streams(here, words)}
-    mask = _mask(here)
-    with Store(here.database()) as store:
-        found = [c for c in match_conflicts.find(store.conn) if (c.connection, c.entity) in streams]
-        shown = [_conflict(store, streams[c.connection, c.entity], c, mask) for c in found[:limit]]
-    if as_json:
-        console.out.print(
-            json.dumps(shown, default=str, ensure_ascii=False, indent=2), soft_wrap=True, markup=False
-        )
-    elif not found:
-        console.out.print("no open match conflicts")
-    else:
-        table = console.table(
-            "id", "record", "score", "hub record", "alike", "values", numbers=("id", "score")
-        )
-        for row in shown:
-            record = console.value(f"{row['stream']} {row['record']}")
-            table.add_row(str(row["id"]), record, "", "", "", console.value(_named(row["values"])))
-            for one in row["candidates"]:
-                alike = ", ".join(f"{name} {part:.0%}" for name, part in one["alike"].items() if part)
-                values = console.value(_named(one["values"]))
-                table.add_row("", "", f"{one['score']:.2f}", one["hub_id"], alike, values)
-        console.out.print(table)
-        console.out.print(f"{len(shown)} of {len(found)} shown")
-    return 1 if found else 0
-
-
-def decide(words: Sequence[str], *, hub_id: str, new: bool) -> int:
-    """A person says who the CRM records of match conflicts are. Raises SyncError for what cannot be."""
-    if not words or not all(word.isdecimal() and len(word) < 19 for word in words):
-        raise SyncError("which? Give numbers from `crm-sync match --review`: crm-sync match decide 12 --new")
-    if bool(hub_id) == new:
-        raise SyncError("say who it is: either --link and the id of the hub record, or --new")
-    ids = sorted({int(word) for word in words})
-    if hub_id and len(ids) > 1:
-        raise SyncError("a hub record can be linked with one of them only; decide one by one, or all --new")
-    try:
-        partner = UUID(hub_id) if hub_id else None
-    except ValueError:
-        raise SyncError(
-            "--link takes the id of a hub record, as `crm-sync match --review` shows it"
-        ) from None
-    here = workspace()
-    with Store(here.database()) as store, store.transaction() as conn:
-        found = match_conflicts.find(conn, ids=ids)
-        if missing := sorted(set(ids) - {conflict.id for conflict in found}):
-            raise SyncError(
-                f"not open, or not there: {', '.join(map(str, missing))}; see `crm-sync match --review`"
-            )
-        for conflict in found:
-            stream = here.system.stream(conflict.connection, conflict.entity)
-            if partner is not None and (why := match_conflicts.free(conn, stream, partner, conflict.id)):
-                raise SyncError(why)
-            match_conflicts.decide(conn, stream, conflict, partner, getpass.getuser())
-    console.out.print(f"decided: {len(found)}; the next sync follows")
-    return 0
-
-
-def _conflict(store: Store, stream: StreamSpec, conflict: MatchConflict, mask: Mask) -> dict[str, Any]:
-    def masked(values: Mapping[str, str | None]) -> dict[str, str | None]:
-        return {name: mask(stream.entity, name, value) for name, value in values.items()}
-
-    theirs, ours = match_conflicts.values(store.conn, stream, conflict)
-    candidates = [{**one, "values": masked(ours.get(one["hub_id"], {}))} for one in conflict.candidates]
-    return {
-        "id": conflict.id,
-        "stream": stream.name,
-        "record": conflict.crm_id,
-        "values": masked(theirs),
-        "candidates": candidates,
-        "opened_at": conflict.opened_at,
-    }
-
-
-def _named(values: Mapping[str, str | None]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in values.items() if value is not None)
-
-
-def _streams(here: Workspace, words: Sequence[str]) -> list[StreamSpec]:
+def streams_of(here: Workspace, words: Sequence[str]) -> list[StreamSpec]:
     targets = here.targets(words)
     return [s for s in here.streams() if s.entity in targets.get(s.connection, ())]
 
@@ -266,7 +181,7 @@ def _group(group: Group, mask: Mask) -> dict[str, Any]:
     return row
 
 
-def _mask(here: Workspace) -> Mask:
+def mask_of(here: Workspace) -> Mask:
     """How values are shown: as they are, unless the setting hides them as it does in the UI."""
     if not here.settings.mask_review:
         return lambda _entity, _field, value: value

@@ -12,7 +12,8 @@ EXAMPLES = (
     "    crm-sync match --preview hubspot/contact --json\n\n"
     "    crm-sync match --doubles\n\n"
     "    crm-sync match --review                    # alike, but not alike enough: a person decides\n\n"
-    "    crm-sync match decide 12 --link 3f6c…      # it is this hub record; or: decide 12 13 --new"
+    "    crm-sync match decide 12 --link 3f6c…      # it is this hub record; or: decide 12 13 --new\n\n"
+    "    crm-sync match reopen 12                   # before a sync has followed what was decided"
 )
 
 
@@ -20,7 +21,9 @@ def match(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="CONNECTION[/ENTITY] | decide ID", help="Which; without any: all.", show_default=False
+            metavar="CONNECTION[/ENTITY] | decide ID | reopen ID",
+            help="Which; without any: all.",
+            show_default=False,
         ),
     ] = None,
     preview: Annotated[
@@ -52,20 +55,23 @@ def match(
     is any. CRM_SYNC_MASK_REVIEW=on hides personal data.
     """
     from crm_sync.commands import match as work
+    from crm_sync.commands import match_review
     from crm_sync.core.errors import SyncError
 
     words = targets or []
-    deciding = words[:1] == ["decide"]
-    if preview + doubles + review + deciding != 1:
-        raise SyncError("say what to show: one of --preview, --doubles and --review; or decide")
+    deciding, reopening = words[:1] == ["decide"], words[:1] == ["reopen"]
+    if preview + doubles + review + deciding + reopening != 1:
+        raise SyncError("say what to show: one of --preview, --doubles and --review; or decide or reopen")
     if no_read and not preview:
         raise SyncError("--no-read goes with --preview; the others never ask a CRM")
     if (link or new) and not deciding:
         raise SyncError("--link and --new go with decide: crm-sync match decide 12 --new")
     if deciding:
-        raise typer.Exit(work.decide(words[1:], hub_id=link, new=new))
+        raise typer.Exit(match_review.decide(words[1:], hub_id=link, new=new))
+    if reopening:
+        raise typer.Exit(match_review.reopen(words[1:]))
     if review:
-        raise typer.Exit(work.review(words, limit=limit, as_json=as_json))
+        raise typer.Exit(match_review.review(words, limit=limit, as_json=as_json))
     if preview:
         raise typer.Exit(work.preview(words, read=not no_read, as_json=as_json))
     raise typer.Exit(work.doubled(words, limit=limit, as_json=as_json))

@@ -21,6 +21,9 @@ MARGIN = 0.1
 COMPARED = 0.5
 """Of the points, so many must be compared."""
 
+LEGAL = 0.9
+"""What is left of the likeness of two firms' names that are the same but for their legal forms: two firms of one house."""
+
 _ALIKE = 0.7  # unrelated names share some letters: below this, texts differ
 _TEXTS = frozenset({FieldType.STRING})
 _WORDS = re.compile(r"[^\W_]+")
@@ -54,6 +57,7 @@ _LEGAL = frozenset(
     ]
 )
 """Words of a firm's name that its people leave out or spell differently."""
+_SAME_FORM = {"company": "co", "corporation": "corp", "incorporated": "inc", "limited": "ltd"}
 
 Outcome = Literal["link", "review", "create"]
 
@@ -127,11 +131,21 @@ def _elsewhere(ours: str | None, theirs: str | None) -> bool:
 
 def text_alike(a: str, b: str, *, legal_forms: bool = True) -> float | None:
     """How alike two texts are, whatever the order, case, accents and punctuation of their words; None for a blank.
-    legal_forms: words such as Inc and GmbH do not count."""
-    mine, other = _words(a, legal_forms=legal_forms), _words(b, legal_forms=legal_forms)
+    legal_forms: words such as Inc and GmbH count only if both texts have such and not the same ones."""
+    mine, other = _words(a), _words(b)
     if not mine or not other:
         return None
-    alike = fuzz.token_sort_ratio(mine, other) / 100
+    if not legal_forms:
+        return _ratio(mine, other)
+    alike = _ratio(*([word for word in words if word not in _LEGAL] or words for words in (mine, other)))
+    forms = [
+        {_SAME_FORM.get(word, word) for word in words if word in _LEGAL} - {"co"} for words in (mine, other)
+    ]
+    return alike * LEGAL if all(forms) and forms[0] != forms[1] else alike
+
+
+def _ratio(mine: Sequence[str], other: Sequence[str]) -> float:
+    alike = fuzz.token_sort_ratio(" ".join(mine), " ".join(other)) / 100
     return alike if alike >= _ALIKE else 0.0
 
 
@@ -143,7 +157,6 @@ def plain(spec: FieldSpec, value: str | None) -> str:
     return text
 
 
-def _words(text: str, *, legal_forms: bool) -> str:
+def _words(text: str) -> list[str]:
     decomposed = unicodedata.normalize("NFKD", text.casefold())
-    words = _WORDS.findall("".join(char for char in decomposed if not unicodedata.combining(char)))
-    return " ".join([word for word in words if not legal_forms or word not in _LEGAL] or words)
+    return _WORDS.findall("".join(char for char in decomposed if not unicodedata.combining(char)))

@@ -13,31 +13,32 @@ from psycopg import Connection, sql
 
 from crm_sync.core.spec import FieldSpec, StreamSpec
 from crm_sync.hub import match_conflicts, similar
-from crm_sync.hub.similar import Candidate
+from crm_sync.hub.similar import Review
 from crm_sync.hub.sql import base_table, hub_table, ident, match_key
 
 EXTERNAL_ID = "external id"
-BY_SIMILAR = ("score", "decision")
+SCORE = "score"
+DECISION = "decision"
 
 
 def rules(stream: StreamSpec) -> list[str]:
-    """What records are matched by, in order, in words: the external id, then the match rules."""
+    """What records are matched by, in order, in words: the external id, then the match rules; last a person's decision,
+    which goes before them but for the external id."""
     return [
         EXTERNAL_ID,
         *(" + ".join(rule) for rule in stream.match),
-        *(BY_SIMILAR if stream.similar else ()),
+        *([SCORE] if stream.similar else []),
+        DECISION,
     ]
 
 
-def find(conn: Connection, stream: StreamSpec) -> dict[str, list[Candidate]]:
-    """Look for the partner of each record that has none yet; returns the candidates of those about which a person
-    decides, by CRM id."""
+def find(conn: Connection, stream: StreamSpec) -> dict[str, Review]:
+    """Look for the partner of each record that has none yet; returns those about which a person decides, by CRM id."""
     _by_external_id(conn, stream)
-    if stream.similar is not None:
-        match_conflicts.follow(conn, stream)
+    reviews = match_conflicts.follow(conn, stream)
     for number, rule in enumerate(stream.match, 1):
         _by_rule(conn, stream, [stream.field(name) for name in rule], number)
-    return similar.find(conn, stream)
+    return reviews | similar.find(conn, stream)
 
 
 def _by_external_id(conn: Connection, stream: StreamSpec) -> None:

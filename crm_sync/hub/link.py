@@ -13,7 +13,7 @@ from psycopg import Connection, sql
 
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
 from crm_sync.hub import candidates, match_conflicts
-from crm_sync.hub.similar import Candidate
+from crm_sync.hub.similar import Review
 from crm_sync.hub.sql import (
     alive,
     base_table,
@@ -36,9 +36,7 @@ class Linked:
     created: int = 0
     ambiguous: dict[str, str] = field(default_factory=dict)  # crm id -> what was ambiguous
     in_doubt: list[str] = field(default_factory=list)  # match a record whose create has no answer yet
-    review: dict[str, list[Candidate]] = field(
-        default_factory=dict
-    )  # crm id -> hub records that may be the same
+    review: dict[str, Review] = field(default_factory=dict)  # crm id -> hub records that may be the same
     open: dict[str, UUID] = field(default_factory=dict)
 
     @property
@@ -96,7 +94,7 @@ def waiting_matches(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID
             [list(hub_ids)],
         ).fetchall()
         found |= {row[0] for row in rows}
-    return found if stream.similar is None else found | match_conflicts.waiting(conn, stream, hub_ids)
+    return found | match_conflicts.waiting(conn, stream, hub_ids)
 
 
 def _link_found(conn: Connection, stream: StreamSpec, run_id: str | None) -> dict[str, int]:
@@ -138,6 +136,8 @@ def _link_found(conn: Connection, stream: StreamSpec, run_id: str | None) -> dic
         [run_id],
     ).fetchall()
     return dict(rows)
+
+
 def made(conn: Connection, stream: StreamSpec) -> list[tuple[str, UUID, str]]:
     """The links that `link` has just made of what was found: CRM id, hub id, by which rule."""
     return conn.execute(
@@ -146,8 +146,6 @@ def made(conn: Connection, stream: StreamSpec) -> list[tuple[str, UUID, str]]:
             " and b.hub_id = u.found order by u.n"
         ).format(base_table(stream))
     ).fetchall()
-
-
 
 
 _NEW = sql.SQL("from unlinked u where u.found is null and u.candidates = 0 order by u.n")

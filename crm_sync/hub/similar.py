@@ -22,6 +22,7 @@ REVIEW = -2
 """In the column `candidates`: a person decides."""
 
 _MOST = 50  # hub records that are compared with one record by one key
+_CROWDED = f"more than {_MOST} hub records have a key of it, and not all of them were compared"
 _KEYS = (FieldType.PHONE, FieldType.EMAIL, FieldType.URL, FieldType.ID)
 
 
@@ -35,17 +36,32 @@ class Candidate:
     linked: bool = False
 
 
-def find(conn: Connection, stream: StreamSpec) -> dict[str, list[Candidate]]:
-    """Note in `unlinked` who is linked (found, how); returns the candidates of the records about which a person decides,
-    the best first, by CRM id."""
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A record about which a person decides: who it may be, the best first, and why nobody else can."""
+
+    candidates: Sequence[Candidate]
+    note: str = ""
+
+    def __str__(self) -> str:
+        number = len(self.candidates)
+        best = f", the best with a score of {self.candidates[0].score.total:.2f}" if number else ""
+        note = f" ({self.note})" if self.note else ""
+        return (
+            f"{number} hub records may be the same{best}{note}: a person decides (`crm-sync match --review`)"
+        )
+
+
+def find(conn: Connection, stream: StreamSpec) -> dict[str, Review]:
+    """Note in `unlinked` who is linked (found, how); returns those about which a person decides, by CRM id."""
     if stream.similar is None:
         return {}
     links: list[tuple[int, UUID, str]] = []
-    reviews: dict[str, list[Candidate]] = {}
+    reviews: dict[str, Review] = {}
     numbers: list[int] = []
     taken: set[UUID] = set()
     # The most alike first: of two records that are alike the same hub record, the better one gets it.
-    for n, crm_id, all_of_them in sorted(
+    for n, crm_id, all_of_them, crowded in sorted(
         _compared(conn, stream, stream.similar), key=lambda one: -one[2][0].score.total
     ):
         left = [one for one in all_of_them if one.hub_id not in taken and not one.linked]
@@ -54,13 +70,14 @@ def find(conn: Connection, stream: StreamSpec) -> dict[str, list[Candidate]]:
             one.score.total > left[0].score.total - match.MARGIN for one in all_of_them if one not in left
         ):
             outcome = "review"  # it is as much like somebody who has a partner: a double of that one, or the next best
+        if outcome == "link" and crowded:
+            outcome = "review"  # somebody who was not compared may be as much like it
         if outcome == "link":
             taken.add(left[0].hub_id)
             links.append((n, left[0].hub_id, f"score {left[0].score.total:.2f}"))
         elif outcome == "review":
-            reviews[crm_id] = [
-                one for one in left if one.score.total >= stream.similar.review_above - match.MARGIN
-            ]
+            best = [one for one in left if one.score.total >= stream.similar.review_above - match.MARGIN]
+            reviews[crm_id] = Review(best, _CROWDED if crowded else "")
             numbers.append(n)
     if links:
         conn.execute(
@@ -97,18 +114,20 @@ def keys(block: tuple[FieldSpec, FieldSpec | None], alias: str | None, *, typed:
 
 def _compared(
     conn: Connection, stream: StreamSpec, similar: Similar
-) -> Iterator[tuple[int, str, list[Candidate]]]:
-    """Each record with something to compare: its number, CRM id, and candidates, the best first."""
+) -> Iterator[tuple[int, str, list[Candidate], bool]]:
+    """Each record with something to compare: its number, CRM id, and candidates, the best first; whether hub records
+    were left out, because too many have the same key."""
     names = similar.fields
     specs = {name: stream.field(name) for name in names}
-    pairs = sql.SQL(" union ").join(
+    pairs = sql.SQL(" union all ").join(
         _pairs(stream, block, linked=linked)
         for block in blocks(similar, stream.fields)
         for linked in (False, True)
     )
     rows = conn.execute(
         sql.SQL(
-            "with pairs as materialized ({pairs}) select u.n, u.crm_id, p.id, p.linked, {ours}, {theirs} from pairs p"
+            "with pairs as materialized (select n, id, bool_or(linked) as linked, bool_or(more) as more from ({pairs}) all_of"
+            " group by n, id) select u.n, u.crm_id, p.id, p.linked, p.more, {ours}, {theirs} from pairs p"
             " join unlinked u on u.n = p.n cross join lateral (select * from {hub} h where h.id = p.id offset 0) h"
             " order by u.n, p.id"
         ).format(
@@ -119,17 +138,18 @@ def _compared(
         )
     )
     for (n, crm_id), group in groupby(rows, key=lambda row: (row[0], row[1])):
-        candidates = []
+        candidates, crowded = [], False
         for row in group:
-            ours = dict(zip(names, row[4 : 4 + len(names)], strict=True))
-            theirs = dict(zip(names, row[4 + len(names) :], strict=True))
+            ours = dict(zip(names, row[5 : 5 + len(names)], strict=True))
+            theirs = dict(zip(names, row[5 + len(names) :], strict=True))
             candidates.append(Candidate(row[2], match.score(similar, specs, ours, theirs), row[3]))
-        yield n, crm_id, sorted(candidates, key=lambda one: (-one.score.total, one.hub_id))
+            crowded = crowded or row[4]
+        yield n, crm_id, sorted(candidates, key=lambda one: (-one.score.total, one.hub_id)), crowded
 
 
 def _pairs(stream: StreamSpec, block: tuple[FieldSpec, FieldSpec | None], *, linked: bool) -> sql.Composed:
-    """n, id and linked of the hub records that have a block's keys, and a link with the CRM or none. The fence keeps the
-    planner from walking the hub in the order of its ids."""
+    """n, id and linked of the hub records that have a block's keys, and a link with the CRM or none; the one that has
+    `more` is one too many. The fence keeps the planner from walking the hub in the order of its ids."""
     mine = [
         sql.SQL("{} as {}").format(key, ident(f"key{i}"))
         for i, key in enumerate(keys(block, "u", typed=False))
@@ -141,8 +161,9 @@ def _pairs(stream: StreamSpec, block: tuple[FieldSpec, FieldSpec | None], *, lin
     return sql.SQL(
         "(with wanted as materialized (select u.n, {mine} from unlinked u where u.found is null and u.candidates = 0"
         " and u.how is null) select k.n, f.id, {linked} or f.id in (select found from unlinked where found is not null)"
-        " as linked from wanted k cross join lateral (select m.id from (select h.id from {hub} h where {matched} offset 0) m"
-        " where {linked} = exists (select from {base} b where b.hub_id = m.id) order by m.id limit {most}) f)"
+        " as linked, f.place > {most} as more from wanted k cross join lateral (select l.id, row_number() over (order by l.id)"
+        " as place from (select m.id from (select h.id from {hub} h where {matched} offset 0) m"
+        " where {linked} = exists (select from {base} b where b.hub_id = m.id) order by m.id limit {most} + 1) l) f)"
     ).format(
         mine=sql.SQL(", ").join(mine),
         hub=hub_table(stream.entity),

@@ -176,9 +176,11 @@ def _matched(store: Store, stream: StreamSpec) -> Preview:
 
 def _example(found: candidates.Found, linked: Linked) -> Example:
     outcomes: dict[str, Outcome] = {"link": "link", "ambiguous": "ambiguous", "create": "create in the hub"}
-    if alike := linked.review.get(found.crm_id):
-        why = f"the best score is {alike[0].score.total:.2f}"
-        return Example("review", found.crm_id, why, _texts(a.hub_id for a in alike[:5]), dict(found.values))
+    if review := linked.review.get(found.crm_id):
+        best = [one.hub_id for one in review.candidates[:5]]
+        why = f"the best score is {review.candidates[0].score.total:.2f}" if best else ""
+        why = "; ".join(part for part in (why, review.note) if part)
+        return Example("review", found.crm_id, why, _texts(best), dict(found.values))
     why = f"by {found.rule}" if found.rule else "nothing matches"
     return Example(outcomes[found.outcome], found.crm_id, why, _texts(found.hub_ids), dict(found.values))
 

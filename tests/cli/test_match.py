@@ -134,9 +134,15 @@ def test_a_person_decides_who_is_who(place: Place, monkeypatch: pytest.MonkeyPat
         (["decide", number, "--link", "me"], "--link takes the id of a hub record"),
         (["decide", number, "--link", "00000000-0000-0000-0000-000000000000"], "hub.contact has no record"),
         (["--preview", "--new"], "--link and --new go with decide"),
+        (["reopen", number], "nothing to withdraw"),
+        (["reopen"], "Give numbers from"),
     ]:
         said = place.run("match", *words)
         assert (said.status, complaint in said.err) == (2, True), (words, said.err)
+    assert place.run("match", "decide", number, "--new").status == 0
+    assert place.run("match", "--review").out.strip() == "no open match conflicts"
+    assert place.run("match", "reopen", number).status == 0
+    assert place.run("match", "--review").status == 1
     assert place.run("match", "decide", number, "--link", str(hub_id)).status == 0
     place.run("sync", "hubspot/contact", "--start-date", "2099-01-01")
     ((by,),) = place.rows(f"select linked_by from hubspot.contact_base where crm_id = '{crm_id}'")

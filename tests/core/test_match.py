@@ -86,6 +86,31 @@ def test_names_of_firms(a: str, b: str, same: bool | None) -> None:
     assert alike == (None if same is None else float(same))
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "alike"),
+    [
+        ("Acme Inc", "Acme Ltd", match.LEGAL),
+        ("Acme Holding GmbH", "ACME Holding AG", match.LEGAL),
+        ("Acme GmbH", "Acme GmbH & Co. KG", match.LEGAL),
+        ("Acme Inc", "Acme", 1.0),  # left out is not another one
+        ("Acme Co", "Acme Company Inc.", 1.0),
+        ("Acme Limited", "Acme Ltd.", 1.0),
+        ("Acme Inc", "Apex Ltd", 0.0),
+    ],
+)
+def test_firms_of_one_name_with_other_legal_forms_are_not_quite_the_same(
+    a: str, b: str, alike: float
+) -> None:
+    assert match.text_alike(a, b) == match.text_alike(b, a) == alike
+
+
+def test_another_legal_form_is_never_linked_without_a_person() -> None:
+    """Even at the same address: two firms of one house."""
+    ours = {"firm": "Acme Inc", "website": "acme.example"}
+    theirs = {"firm": "Acme Ltd", "website": "acme.example"}
+    assert match.outcome(FIRMS, [match.score(FIRMS, FIELDS, ours, theirs).total]) == "review"
+
+
 def test_a_score_is_of_what_both_have() -> None:
     ours = {"firm": "Acme Ltd", "website": None}
     assert match.score(FIRMS, FIELDS, ours, {"firm": "ACME", "website": "acme.example"}).total == 1

@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from tests.dagster.project import Project
-from tests.steps.world import World
+from tests.steps.world import CONNECTION, World
 
 
 @pytest.fixture
@@ -15,11 +15,11 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def make(fresh_database_url: str, instance: dg.DagsterInstance) -> Iterator[Callable[..., Project]]:
-    """Makes a project with connections of these names (acme if none) and settings."""
+    """Makes a project with connections of these names (acme if none) and settings; text: their connection file."""
     made: list[World] = []
 
-    def project(*connections: str, **env: str) -> Project:
-        made.append(World(fresh_database_url, connections or ("acme",)))
+    def project(*connections: str, text: str = CONNECTION, **env: str) -> Project:
+        made.append(World(fresh_database_url, connections or ("acme",), text))
         return Project(made[-1], instance, **env)
 
     yield project

@@ -12,6 +12,7 @@ from crm_sync.assets import names
 from crm_sync.assets.jobs import failures_of
 from crm_sync.hub.store import Store
 from tests.dagster.project import Project, plain
+from tests.steps.world import CONNECTION
 
 HUB, CRM = "+14155550002", "+14155550001"
 
@@ -53,6 +54,36 @@ def test_open_conflicts_warn_and_hold_nothing_up(project: Project) -> None:
     assert row["suggestion"] in {"use hub", "use crm"}
     assert len(project.world.accounts["acme"].rows("Contact")) == 2  # outbound went on
     assert result.success
+
+
+def test_records_that_may_be_the_same_are_shown_with_the_commands_that_decide(make: Any) -> None:
+    similar = "    match: [[email]]\n    similar:\n      compare: {phone: 40, first_name + last_name: 60}\n"
+    text = CONNECTION.replace("    match: [[email]]\n", similar)
+    project: Project = make(text=text, CRM_SYNC_REVIEW_ROWS="1", CRM_SYNC_MASK_REVIEW="on")
+    for n, name in enumerate(("Rossi", "Bianchi")):
+        project.world.conn.execute(
+            "insert into hub.contact (first_name, last_name, phone) values ('Anna', %s, %s)",
+            [name, f"+1415555267{n}"],
+        )
+        project.world.accounts["acme"].person_create(
+            "Contact", {"FirstName": "Anna Maria", "LastName": name, "Phone": f"+1415555267{n}"}
+        )
+    project.sync()
+    check = project.check()
+    shown = plain(check.metadata)
+    assert (check.passed, shown["open"], shown["match_conflicts"], shown["match_conflicts_shown"]) == (
+        False, 0, 2, "1 of 2",
+    )  # fmt: skip
+    record, candidate = shown["who_is_who"]
+    hub_id = candidate["hub record"]
+    assert (record["stream"], record["decide"]) == ("acme/contact", "crm-sync match decide 1 --new")
+    assert candidate["decide"] == f"crm-sync match decide 1 --link {hub_id}"
+    assert (candidate["alike"], float(candidate["score"]) > 0.85) == (
+        "phone 100%, first_name + last_name 80%",
+        True,
+    )
+    assert "Anna" not in str(shown)
+    assert "first_name=A… (10 characters)" in record["values"]
 
 
 def test_no_conflicts_pass(project: Project) -> None:

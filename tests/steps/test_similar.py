@@ -5,9 +5,11 @@ from uuid import UUID
 
 import pytest
 
-from crm_sync.hub import match_conflicts
+from crm_sync.hub import match_decisions, similar
 from crm_sync.hub.store import Store
 from crm_sync.steps.match import preview
+from crm_sync.steps.options import Options
+from crm_sync.steps.outbound import outbound
 from tests.steps.world import CONNECTION, World
 
 SIMILAR = "    similar:\n      compare: {phone: 40, first_name + last_name: 40, company: 20}\n"
@@ -48,8 +50,8 @@ def links(world: World) -> dict[str, tuple[UUID, str]]:
 
 def decide(world: World, crm_id: str, hub_id: UUID | None) -> None:
     stream = world.system.stream("acme", "contact")
-    (conflict,) = [c for c in match_conflicts.find(world.conn) if c.crm_id == crm_id]
-    match_conflicts.decide(world.conn, stream, conflict, hub_id, "ann")
+    (conflict,) = [c for c in match_decisions.find(world.conn) if c.crm_id == crm_id]
+    match_decisions.decide(world.conn, stream, conflict, hub_id, "ann")
     world.wait(minutes=1)
     world.sync()
 
@@ -79,14 +81,14 @@ def test_less_alike_waits_for_a_person_on_both_sides(alike: World) -> None:
     assert links(alike) == {}
     assert len(alike.accounts["acme"].rows("Contact")) == 1  # ours was not made there beside it
     assert parked(alike) == {crm_id: "MATCH_REVIEW", str(ours): "MATCH_WAITS"}
-    (conflict,) = match_conflicts.find(alike.conn)
+    (conflict,) = match_decisions.find(alike.conn)
     (candidate,) = conflict.candidates
     assert (candidate["hub_id"], candidate["score"]) == (str(ours), 0.885)
     assert candidate["alike"]["phone"] == 1
     assert alike.one("select count(*) from sync.dirty") == 0
     alike.wait(minutes=1)
     alike.sync()
-    assert [c.id for c in match_conflicts.find(alike.conn)] == [conflict.id]
+    assert [c.id for c in match_decisions.find(alike.conn)] == [conflict.id]
     decide(alike, crm_id, ours)
     assert links(alike) == {crm_id: (ours, "match: decision of ann")}
     assert alike.one("select status from review.match") == "applied"
@@ -111,14 +113,14 @@ def test_two_that_are_as_alike_are_shown_the_best_first(alike: World) -> None:
     second = person(alike, "Anne", "Lee", "+14155552671")
     crm_id = entered(alike, "Ann", "Lee", "+14155552671")
     alike.sync()
-    (conflict,) = match_conflicts.find(alike.conn)
+    (conflict,) = match_decisions.find(alike.conn)
     assert [one["hub_id"] for one in conflict.candidates] == [str(first), str(second)]
     stream = alike.system.stream("acme", "contact")
-    assert "no record" in str(match_conflicts.free(alike.conn, stream, UUID(int=1), conflict.id))
-    assert match_conflicts.free(alike.conn, stream, second, conflict.id) is None
+    assert "no record" in str(match_decisions.free(alike.conn, stream, UUID(int=1), conflict.id))
+    assert match_decisions.free(alike.conn, stream, second, conflict.id) is None
     decide(alike, crm_id, second)
     assert links(alike)[crm_id][0] == second
-    assert "linked with acme/contact" in str(match_conflicts.free(alike.conn, stream, second, conflict.id))
+    assert "linked with acme/contact" in str(match_decisions.free(alike.conn, stream, second, conflict.id))
 
 
 def test_a_change_that_settles_it_closes_the_conflict(alike: World) -> None:
@@ -219,3 +221,112 @@ def test_a_value_that_cannot_enter_meanwhile_leaves_the_conflict_open(alike: Wor
     alike.accounts["acme"].person_edit("Contact", crm_id, {"Email": None})
     decide(alike, crm_id, ours)
     assert links(alike) == {crm_id: (ours, "match: decision of ann")}
+
+
+def withdrawn(world: World) -> list[str]:
+    rows = world.conn.execute("select reason from sync.change where kind = 'review' order by id").fetchall()
+    return [row[0] for row in rows]
+
+
+def reviewed(world: World) -> tuple[UUID, str]:
+    """A hub record and a CRM record that may be the same."""
+    ours = person(world, "Anna", "Rossi", "+14155552671")
+    crm_id = entered(world, "Anna Maria", "Rossi", "+14155552671")
+    world.sync()
+    return ours, crm_id
+
+
+def note(world: World, crm_id: str, hub_id: UUID | None) -> None:
+    """A decision that no sync has followed yet."""
+    (conflict,) = [c for c in match_decisions.find(world.conn) if c.crm_id == crm_id]
+    match_decisions.decide(world.conn, world.system.stream("acme", "contact"), conflict, hub_id, "ann")
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_a_decision_counts_though_likeness_is_not_compared_any_more(alike: World, link: bool) -> None:
+    ours, crm_id = reviewed(alike)
+    plain = World(alike.url, text=CONNECTION)
+    plain.time, plain.crms = alike.time, alike.crms
+    plain.sync()
+    assert links(plain) == {}  # ours waits still
+    decide(plain, crm_id, ours if link else None)
+    assert links(plain)[crm_id][1] == ("match: decision of ann" if link else "create")
+    assert plain.one("select status from review.match") == "applied"
+    assert parked(plain) == {}
+    plain.close()
+
+
+def test_the_chosen_one_is_not_created_in_the_crm_meanwhile(alike: World) -> None:
+    """It was no candidate, and a run of outbound comes before the decision is followed."""
+    _, crm_id = reviewed(alike)
+    other = person(alike, "Zoe", "Quill", None)
+    note(alike, crm_id, other)
+    stream = alike.system.stream("acme", "contact")
+    with Store(alike.url) as store:
+        outbound(store, alike.crms["acme"], stream, Options())
+    assert other not in {hub_id for hub_id, _ in links(alike).values()}
+    assert parked(alike)[str(other)] == "MATCH_WAITS"
+    alike.wait(minutes=1)
+    alike.sync()
+    assert links(alike)[crm_id] == (other, "match: decision of ann")
+    assert parked(alike) == {}
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_decision_that_cannot_be_followed_goes_back_with_its_reason(alike: World, gone: bool) -> None:
+    _, crm_id = reviewed(alike)
+    other = person(alike, "Zoe", "Quill", None)
+    note(alike, crm_id, other)
+    if gone:
+        alike.conn.execute("delete from hub.contact where id = %s", [other])
+        why = f"hub.contact has no record {other} any more"
+    else:
+        partner = alike.accounts["acme"].person_create("Contact", {"LastName": "Quill", "Hub_Id": str(other)})
+        why = f"the hub record {other} is linked with acme/contact {partner} by now"
+    alike.wait(minutes=1)
+    alike.sync()
+    assert crm_id not in links(alike)
+    (conflict,) = match_decisions.find(alike.conn)
+    assert (conflict.status, conflict.decision, conflict.note) == ("open", None, why)
+    assert len(conflict.candidates) == 1  # who it may be still
+    assert why in str(alike.one("select reason from sync.parked where record_id = %s", crm_id))
+    assert withdrawn(alike) == [f"decision of ann (it is this hub record) withdrawn: {why}"]
+    decide(alike, crm_id, None)
+    assert links(alike)[crm_id][1] == "create"
+
+
+def test_a_decision_is_withdrawn_by_a_person(alike: World) -> None:
+    ours, crm_id = reviewed(alike)
+    note(alike, crm_id, ours)
+    (conflict,) = match_decisions.find(alike.conn, ids=[1])
+    match_decisions.reopen(alike.conn, alike.system.stream("acme", "contact"), conflict, "bob")
+    alike.wait(minutes=1)
+    alike.accounts["acme"].person_edit("Contact", crm_id, {"Born": "1990-01-01"})
+    alike.sync()
+    assert links(alike) == {}
+    note(alike, crm_id, ours)
+    (conflict,) = match_decisions.find(alike.conn, ids=[1])
+    match_decisions.decide(alike.conn, alike.system.stream("acme", "contact"), conflict, None, "bob")
+    assert withdrawn(alike) == [
+        "decision of ann (it is this hub record) withdrawn: by bob",
+        "decision of ann (it is this hub record) withdrawn: bob decided anew",
+    ]
+
+
+def test_of_a_key_that_too_many_have_nobody_is_linked_by_score(alike: World) -> None:
+    """The number of a switchboard: who else is behind it was not compared."""
+    for i in range(60):
+        person(alike, f"F{i}", f"L{i}", "+14155552671")
+    person(alike, "Ann", "Lee", "+14155552672")
+    alone = entered(alike, "Ann", "Lee", "+14155552672")
+    crowd = {entered(alike, f"F{i}", f"L{i}", "+14155552671") for i in range(12)}
+    alike.sync("acme", "contact")
+    assert links(alike)[alone][1] == "match: score 1.00"
+    assert {by for crm_id, (_, by) in links(alike).items() if crm_id in crowd} <= {"create"}
+    reasons = alike.conn.execute("select reason from sync.parked where code = 'MATCH_REVIEW'").fetchall()
+    assert len(reasons) >= 12 - 9  # at most nine of the sixty were not compared
+    assert all(
+        "more than 50 hub records have a key of it, and not all of them were compared" in r
+        for (r,) in reasons
+    )
+    assert {c.note for c in match_decisions.find(alike.conn)} == {similar._CROWDED}
