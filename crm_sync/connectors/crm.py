@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol, Self
 import pyarrow as pa
 
 from crm_sync.connectors.identity import Identity
+from crm_sync.connectors.taking_part import TakingPart
 from crm_sync.core.errors import RecordError
 from crm_sync.core.spec import Condition, StreamSpec
 from crm_sync.core.window import QUIET
@@ -187,15 +188,14 @@ class Renew(Protocol):
     def __call__(self, current: Mapping[str, Any] | None) -> Mapping[str, Any]: ...
 
 
-class Crm(ABC):
+class Crm(TakingPart, ABC):
     """One account of a CRM. Methods raise `CrmError` when a whole request fails; what concerns one record is
     said in its `Result`. One thread uses an instance, which may have threads of its own within a call; `close` ends them."""
 
     name: str  # of the connection
     kind: str
     overlap: timedelta = timedelta(minutes=10)
-    """How far behind the watermark reading starts: the longest time after its stamp that a change may become
-    visible (a transaction that commits late, an index that lags)."""
+    """How far behind the watermark reading starts: so late after its stamp may a change become visible."""
     quiet: timedelta = QUIET
     """How long the watermark waits behind the vendor's clock while nothing new is seen: an index that stands still
     must not be outrun. What was modified last is read again as long, and the overlap."""
@@ -232,7 +232,7 @@ class Crm(ABC):
     def describe(self, object_name: str) -> ObjectInfo:
         """Fields the token may see; cached for the life of the instance, and remembered for a while after it."""
 
-    def forget(self, object_name: str) -> None:  # noqa: B027 - not everybody remembers anything
+    def forget(self, object_name: str) -> None:
         """Describe the object anew when it is asked for next."""
 
     @abstractmethod
@@ -294,7 +294,7 @@ class Crm(ABC):
         """Verify a webhook's signature and read its events; CrmError(AUTH) if it is not genuine, CrmError
         (VALIDATION) if it cannot be read."""
 
-    def matches(self, conditions: Sequence[Condition]) -> None:  # noqa: B027 - most vendors can express all
+    def matches(self, conditions: Sequence[Condition]) -> None:
         """Raise CrmError(VALIDATION) for a condition that the vendor's query language cannot express."""
 
     @abstractmethod

@@ -35,7 +35,8 @@ from crm_sync.connectors.crm import (
     Result,
     Window,
 )
-from crm_sync.connectors.memory_account import RECORD_TYPE, MemoryAccount, Row, converted, holds, stamp
+from crm_sync.connectors.memory_account import RECORD_TYPE, MemoryAccount, Row, converted, stamp
+from crm_sync.connectors.memory_part import MemoryTakingPart, fulfils
 from crm_sync.core.errors import CrmError, ErrorClass, RecordError
 from crm_sync.core.spec import StreamSpec
 
@@ -71,7 +72,7 @@ class Faults:
     before_write: Callable[[Operation], None] | None = None
 
 
-class MemoryCrm(Crm):
+class MemoryCrm(MemoryTakingPart, Crm):
     """One client of a `MemoryAccount`, which holds the records and lets people edit them."""
 
     kind = "memory"
@@ -195,9 +196,7 @@ class MemoryCrm(Crm):
     def _belongs(self, stream: StreamSpec, row: Row) -> bool:
         if row.deleted:
             return self.knobs.deletions_in_changed  # to every stream: it may have known the record
-        if stream.record_type is not None and row.values.get(RECORD_TYPE) != stream.record_type:
-            return False
-        return all(holds(condition, row.values.get(condition.vendor)) for condition in stream.filters)
+        return fulfils(stream, row)
 
     def _pages(self, stream: StreamSpec, rows: Sequence[Row]) -> Iterator[BatchPage]:
         known = self.account.fields_of(stream.object)

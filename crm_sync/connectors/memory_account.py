@@ -84,6 +84,10 @@ class MemoryAccount:
         """A person deletes a record. KeyError if it was never there."""
         self._put(object_name, crm_id, self.row(object_name, crm_id).values, deleted=True)
 
+    def person_purge(self, object_name: str, crm_id: str) -> None:
+        """A record is gone without a trace. KeyError if it was never there."""
+        del self._versions[object_name][crm_id]
+
     def person_restore(self, object_name: str, crm_id: str) -> None:
         """A person takes a record out of the recycle bin. KeyError if it was never there."""
         self._put(object_name, crm_id, self.row(object_name, crm_id).values)

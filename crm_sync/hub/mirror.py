@@ -40,13 +40,15 @@ def merge(
     *,
     mark_dirty: bool = True,
     looked_up: bool = False,
+    listed: bool = False,
     unsure_from: datetime | None = None,
 ) -> Merged:
     """Merge one page inside the caller's transaction.
 
     mark_dirty=False is for reading back what we wrote ourselves: the caller moves the base in the same
     transaction and marks what still differs. looked_up: the page is no listing; if it lacks fields, it adds no
-    record, whose missing values would pass for blanks: the listing brings it, which freezes them. unsure_from: the
+    record, whose missing values would pass for blanks: the listing brings it, which freezes them. listed: the page
+    obeys the stream's filter, so that the live records in it take part (again). unsure_from: the
     page is a listing that may lag behind from this moment on; a record of which it says something else than the
     mirror does at the same stamp, be it older or newer, is left as it is and told in `Merged.unsure`.
     """
@@ -94,6 +96,11 @@ def merge(
                 new=sql.SQL(", ").join(ident("i", n) for n in names),
                 deleted=sql.SQL("i.deleted") if "deleted" in names else sql.SQL("false"),
                 adds=sql.SQL("false" if looked_up and absent else "true"),
+                enters=sql.SQL("m.outside and not {}").format(
+                    sql.SQL("i.deleted" if "deleted" in names else "false")
+                )
+                if listed
+                else sql.SQL("false"),
                 unsure_from=sql.SQL("{}::timestamptz").format(sql.Literal(unsure_from)),
                 connection=sql.Literal(stream.connection),
                 entity=sql.Literal(stream.entity),
@@ -143,14 +150,16 @@ def held(
 # later time is written, so that no older page is taken for newer, but concerns nobody.
 _MERGE = """
 with probed as materialized (
-  select i.*, m.crm_id is not null as known, ({old}) is distinct from ({new}) as changed,
-    coalesce(i.modified_at = m.modified_at and i.modified_at >= {unsure_from}, false) and not {deleted} as unsure
+  select i.*, m.crm_id is not null as known, ({old}) is distinct from ({new}) or ({enters}) as changed,
+    coalesce({enters}, false) as enters,
+    coalesce(i.modified_at = m.modified_at and i.modified_at >= {unsure_from} and not ({enters}), false)
+      and not {deleted} as unsure
   from (select distinct on (crm_id collate "C") * from (
       select {crm_id} as crm_id, {modified} as modified_at, {values} from staging s) as t (crm_id, modified_at, {columns})
     order by crm_id collate "C", modified_at desc nulls last) i
   left join {mirror} m on m.crm_id = i.crm_id
   where m.crm_id is null
-    or (({old}) is distinct from ({new})
+    or ((({old}) is distinct from ({new}) or ({enters}))
       and (i.modified_at is null or m.modified_at is null or i.modified_at >= m.modified_at))
     or i.modified_at > m.modified_at or (m.modified_at is null and i.modified_at is not null)
 ), inserted as (
@@ -158,7 +167,8 @@ with probed as materialized (
   select crm_id, modified_at, {columns} from probed i where not known and not {deleted} and {adds}
   returning crm_id
 ), updated as (
-  update {mirror} m set modified_at = coalesce(p.modified_at, m.modified_at), seen_at = clock_timestamp(), {assignments}
+  update {mirror} m set modified_at = coalesce(p.modified_at, m.modified_at), seen_at = clock_timestamp(),
+    outside = m.outside and not p.enters, {assignments}
   from probed p where p.known and not p.unsure and m.crm_id = p.crm_id
   returning m.crm_id, p.changed, m.deleted
 ), marked as (

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from psycopg import sql
 
 from crm_sync.connectors.crm import Crm
+from crm_sync.connectors.taking_part import is_filtered
 from crm_sync.core.spec import StreamSpec
 from crm_sync.hub import inbox, mirror
 from crm_sync.hub.sql import mirror_table
 from crm_sync.hub.store import Store
 from crm_sync.steps.options import Report
+from crm_sync.steps.sweep import taking_part
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +34,9 @@ def hinted(store: Store, crm: Crm, stream: StreamSpec) -> Report:
     before = dict(crm.calls)
     with store.exclusive(stream.name):  # as inbound and outbound do: no page is older than what is known
         for page in crm.by_ids(stream, _ours(store, stream, found.crm_ids)):
+            ours = taking_part(crm, stream, page) if is_filtered(stream) else page
             with store.transaction() as conn:
-                merged = mirror.merge(conn, stream, page, looked_up=True)
+                merged = mirror.merge(conn, stream, ours, looked_up=True)
             for name in ("created", "updated", "deleted"):
                 report.add(name, getattr(merged, name))
         report.add("events", inbox.done(store.conn, found.events))
@@ -43,9 +46,9 @@ def hinted(store: Store, crm: Crm, stream: StreamSpec) -> Report:
 
 
 def _ours(store: Store, stream: StreamSpec, crm_ids: Sequence[str]) -> Sequence[str]:
-    """The records that certainly belong to the stream: a look-up by id does not obey its filter, so that with one
-    only those count that the listing has brought before."""
-    if not stream.filters and stream.record_type is None:
+    """The records that belong to the stream: a look-up by id does not obey its filter, so that with one only those
+    count that the listing has brought before."""
+    if not is_filtered(stream):
         return crm_ids
     rows = store.conn.execute(
         sql.SQL("select crm_id from {} where crm_id = any(%s)").format(mirror_table(stream)), [list(crm_ids)]

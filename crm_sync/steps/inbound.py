@@ -5,9 +5,7 @@ gone on with by the next one. The watermark and the end of the vendor's job move
 knows what a change means: that is the hub step's business.
 """
 
-import hashlib
 import logging
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,9 +17,11 @@ from crm_sync.core.spec import StreamSpec
 from crm_sync.core.window import Reading, next_watermark, reading
 from crm_sync.hub import dirty, frozen, history, mirror, watermark
 from crm_sync.hub.store import Store
-from crm_sync.steps import guard, schema
+from crm_sync.steps import guard, references, schema
 from crm_sync.steps.identity import unchanged
 from crm_sync.steps.options import Options, Report, calls_since
+from crm_sync.steps.reached import Reached
+from crm_sync.steps.sweep import left, sweep
 
 log = logging.getLogger(__name__)
 
@@ -73,14 +73,14 @@ def inbound(
 def _counted(crm: Crm, progress: history.Progress) -> Iterator[Report]:
     """A report, of which the history gets the figures however the run ends."""
     before = dict(crm.calls)
-    report = Report(dict.fromkeys(("read", "created", "updated", "deleted"), 0))
+    report = Report(dict.fromkeys(("read", "created", "updated", "deleted", "left"), 0))
     try:
         yield report
     finally:
         report.calls = calls_since(before, crm.calls)
         progress.processed = report.counts["read"]
         progress.created = report.counts["created"]
-        progress.updated = report.counts["updated"] + report.counts["deleted"]
+        progress.updated = sum(report.counts[name] for name in ("updated", "deleted", "left"))
         progress.metrics["calls"] = report.calls
 
 
@@ -94,7 +94,7 @@ class _Inbound:
         self.options = options
         self.report = report
         self.position = watermark.position(store, stream)
-        self.job = _ReadJob(watermark.Job(store, stream, "inbound"), _Start(crm))
+        self.job = Reached(store, crm, stream)
         self.resumed: Mapping[str, Any] | None = None
         self.back: set[str] = set()
         """Frozen fields that can be seen again; after `read` those that were in every page."""
@@ -105,7 +105,7 @@ class _Inbound:
     def begin(self, window: Reading) -> Reading:
         """The window that is to be read, which frozen fields may have made longer; perhaps it was begun before."""
         window, self.back = schema.begin(self.store, self.crm, self.stream, window)
-        self.resumed = self.job.begin(self.stream, window)
+        self.resumed = self.job.begin(window)
         return window
 
     def read(self, window: Reading) -> None:
@@ -124,6 +124,24 @@ class _Inbound:
             for page in self.crm.deleted(self.stream, self.deletions):
                 with self.store.transaction() as conn:
                     self._count(mirror.merge(conn, self.stream, page))
+        if not self.truncated:
+            self._take_part(window)
+
+    def _take_part(self, window: Reading) -> None:
+        """What does not take part any more, and what refers to something else without a trace."""
+        if self.job.listing is not None:
+            found = sweep(self.store, self.crm, self.stream, self.job.listing)
+        elif window.start is not None:
+            found = left(self.store, self.crm, self.stream, Window(window.start, window.end))
+        else:
+            found = {}
+        if window.moves:
+            looked = references.refresh(
+                self.store, self.crm, self.stream, self.job.started, all_read=window.full
+            )
+            found = {**found, "updated": found.get("updated", 0) + looked}
+        for name, number in found.items():
+            self.report.add(name, number)
 
     def _not_empty(self) -> None:
         """What a full read did not bring must not be taken for deleted if that is nearly everything."""
@@ -167,7 +185,8 @@ class _Inbound:
         absent: set[str] = set()
         for page in pages:
             with self.store.transaction() as conn:
-                merged = mirror.merge(conn, self.stream, page, unsure_from=self._unsure_from())
+                merged = mirror.merge(conn, self.stream, page, listed=True, unsure_from=self._unsure_from())
+                self.job.shown(conn, page)
                 frozen.freeze(conn, self.stream, merged.absent, since)
                 if not merged.unsure:
                     self.job.merged(page.progress, merged)
@@ -215,81 +234,3 @@ def _sync_type(options: Options, backfill: bool) -> str:
     if backfill:
         return "backfill"
     return "full" if options.full else "incremental"
-
-
-class _Start:
-    """The moment a read begins, on the vendor's clock, without a call for it: the clock is heard with the first
-    answer, and what passed since the beginning is taken off."""
-
-    def __init__(self, crm: Crm) -> None:
-        self._crm = crm
-        self._begun = time.monotonic()
-
-    def at(self) -> datetime:
-        return self._crm.now() - timedelta(seconds=time.monotonic() - self._begun)
-
-
-class _ReadJob:
-    """Where the reading of a window stands: the vendor's own words for it, and what the watermark needs. Only a read of
-    the same window and the same fields may go on with it, whatever its limit."""
-
-    def __init__(self, job: watermark.Job, start: _Start) -> None:
-        self._job = job
-        self._start = start
-        self._resumed: datetime | None = None
-        self._request: dict[str, Any] = {}
-        self.newest: datetime | None = None
-        """The newest modification time that was read, by the runs before this one as well."""
-        self.read = 0
-        """How many records, likewise."""
-
-    def begin(self, stream: StreamSpec, window: Reading) -> Mapping[str, Any] | None:
-        """State of an unfinished read of the same records, or None."""
-        self._request = {"start": str(window.start), "end": str(window.end), "what": _what(stream)}
-        state = self._job.load()
-        if state is None or state.get("request") != self._request:
-            return None
-        self._resumed = datetime.fromisoformat(state["started"])
-        self.newest = datetime.fromisoformat(state["newest"]) if state["newest"] else None
-        self.read = int(state.get("read", 0))
-        vendor: Mapping[str, Any] = state["vendor"]
-        return vendor
-
-    @property
-    def started(self) -> datetime:
-        """The vendor's clock when the read began; if an unfinished read is being finished, when that one did."""
-        return self._resumed or self._start.at()
-
-    def merged(self, progress: Mapping[str, Any] | None, page: mirror.Merged) -> None:
-        """A page has been merged in the present transaction."""
-        self.newest = max(filter(None, (self.newest, page.newest)), default=None)
-        self.read += page.read
-        if progress is not None:
-            self.save(progress)
-
-    def save(self, state: Mapping[str, Any]) -> None:
-        newest = self.newest.isoformat() if self.newest is not None else None
-        self._job.save(
-            {
-                "request": self._request,
-                "started": self.started.isoformat(),
-                "newest": newest,
-                "read": self.read,
-                "vendor": dict(state),
-            }
-        )
-
-    def clear(self) -> None:
-        self._job.clear()
-
-
-def _what(stream: StreamSpec) -> str:
-    """A short name for what is read of a stream: after a change of the mapping it is another one."""
-    read = (
-        stream.object,
-        sorted(stream.vendor_fields),
-        stream.filters,
-        stream.record_type,
-        stream.external_id,
-    )
-    return hashlib.sha256(repr(read).encode()).hexdigest()[:16]

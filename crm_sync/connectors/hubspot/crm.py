@@ -6,6 +6,7 @@ Here: which part does what, and the options of a connection. Options (all but `a
     api_version   "2026-03" (default), another month, or "v3"
     search_lag    seconds that search may be behind the truth, default 60: so much earlier, and five minutes, does
                   each incremental window begin (`overlap`)
+    associations_every  hours within which every linked record's associations are looked at; left out: by full reads
     check_before_write  true (default): look at records right before they are updated
     portal_id     the account's id, else learned by the first `check`: webhooks of other accounts are left out
     webhook_secret  the app's client secret, default auth.client_secret
@@ -43,10 +44,11 @@ from crm_sync.connectors.hubspot.errors import classify
 from crm_sync.connectors.hubspot.limits import QUOTAS, hear
 from crm_sync.connectors.hubspot.look import Look
 from crm_sync.connectors.hubspot.paths import DEFAULT_VERSION, VERSION, Paths, plural
-from crm_sync.connectors.hubspot.pipelines import Pipelines, properties_of
+from crm_sync.connectors.hubspot.pipelines import Pipelines
 from crm_sync.connectors.hubspot.properties import Properties
 from crm_sync.connectors.hubspot.reading import Reader
-from crm_sync.connectors.hubspot.rows import Shape, shape
+from crm_sync.connectors.hubspot.rows import Shape
+from crm_sync.connectors.hubspot.taking_part import HubSpotTakingPart
 from crm_sync.connectors.identity import Identity
 from crm_sync.connectors.oauth import BearerAuth
 from crm_sync.core.errors import CrmError, ErrorClass
@@ -84,7 +86,7 @@ def connect(name: str, options: Options, tokens: TokenStore, settings: Transport
         hear=hear,
     )
     secret = options.get("webhook_secret", options.get("auth.client_secret", ""))
-    portal = options.get("portal_id")
+    portal, hours = options.get("portal_id"), options.get("associations_every")
     return HubSpotCrm(
         name,
         transport,
@@ -93,10 +95,11 @@ def connect(name: str, options: Options, tokens: TokenStore, settings: Transport
         webhook_secret=str(secret),
         portal_id=None if portal is None else str(portal),
         check_before_write=bool(options.get("check_before_write", True)),
+        references_every=timedelta(hours=float(str(hours))) if hours is not None else None,
     )
 
 
-class HubSpotCrm(Crm):
+class HubSpotCrm(HubSpotTakingPart, Crm):
     """One HubSpot account ("portal"). Get one from `connect`."""
 
     kind = "hubspot"
@@ -113,8 +116,10 @@ class HubSpotCrm(Crm):
         webhook_secret: str,
         portal_id: str | None,
         check_before_write: bool = True,
+        references_every: timedelta | None = None,
     ) -> None:
         self.name = name
+        self.references_every = references_every
         self._check = check_before_write
         self._transport = transport
         self._api = Api(transport, paths)
@@ -214,8 +219,7 @@ class HubSpotCrm(Crm):
             yield from self._reader.listed(shape, window, state.get("after"), request.limit)
         else:
             begin = search.Place.from_json(state) if state else None
-            conditions = filters.search_filters(stream.filters, self.describe(stream.object), shape.stages)
-            yield from self._reader.searched(shape, window, conditions, begin, request.limit)
+            yield from self._reader.searched(shape, window, self._conditions(stream), begin, request.limit)
 
     def deleted(self, stream: StreamSpec, window: Window) -> Iterator[BatchPage]:
         """Records archived in the window.
@@ -293,11 +297,3 @@ class HubSpotCrm(Crm):
         if self._portal_id is None and account.get("portalId"):
             self._portal_id = str(account["portalId"])
         return account
-
-    def _shape(self, stream: StreamSpec) -> Shape:
-        name = plural(stream.object)
-        used = {spec.vendor.name for spec in stream.fields}.union(
-            stream.vendor_fields, stream.constants, (condition.vendor for condition in stream.filters)
-        )
-        staged = not used.isdisjoint(properties_of(name))
-        return shape(stream, self.describe(name), self._pipelines.of(name) if staged else None)

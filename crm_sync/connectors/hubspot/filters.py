@@ -8,11 +8,13 @@ search/guide). Every operator of a mapping has a counterpart:
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from crm_sync.connectors.crm import ObjectInfo
 from crm_sync.connectors.hubspot.pipelines import StageNames
 from crm_sync.connectors.hubspot.properties import ASSOCIATION
 from crm_sync.connectors.hubspot.search import Filter
+from crm_sync.connectors.taking_part import OPPOSITE
 from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.core.spec import Condition, Operator
 
@@ -53,6 +55,19 @@ def search_filters(
 ) -> list[Filter]:
     """The conditions as filters of one group. Stages and pipelines are given by name."""
     return [_filter(condition, info, stages) for condition in conditions]
+
+
+def opposite(conditions: Sequence[Condition], info: ObjectInfo, stages: StageNames | None) -> list[Filter]:
+    """Filters of which at least one holds where one of the conditions does not, and wherever a compared property is
+    blank: what HubSpot says of a blank in NEQ and NOT_IN is its own decision."""
+    found = [
+        _filter(replace(condition, operator=OPPOSITE[condition.operator]), info, stages)
+        for condition in conditions
+    ]
+    for condition in conditions:
+        if condition.operator not in _WITHOUT_VALUE:
+            found.append(_filter(Condition(condition.vendor, Operator.IS_BLANK), info, stages))
+    return [one for number, one in enumerate(found) if one not in found[:number]]
 
 
 def _filter(condition: Condition, info: ObjectInfo, stages: StageNames | None) -> Filter:

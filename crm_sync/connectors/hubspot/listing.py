@@ -148,7 +148,7 @@ class Listing:
     def _ask(self, low: int, behind: int) -> tuple[int, int | None]:
         """As far as search knows: how many records have ids from `low` on, and the id of the one so many behind it."""
         body = search.body(
-            [{"propertyName": OBJECT_ID, "operator": "GTE", "value": str(low)}], OBJECT_ID, [OBJECT_ID]
+            [[{"propertyName": OBJECT_ID, "operator": "GTE", "value": str(low)}]], OBJECT_ID, [OBJECT_ID]
         )
         body |= {"limit": 1, "after": str(behind)}
         try:

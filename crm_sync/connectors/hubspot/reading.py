@@ -87,7 +87,7 @@ class Reader:
         properties = (shape.stamp_property, search.OBJECT_ID) if thin else shape.properties
 
         def fetch(filters: Sequence[Filter], sort: str) -> search.Found:
-            return self._found(shape, search.body([*filters, *conditions], sort, properties))
+            return self.found(shape, search.body([[*filters, *conditions]], sort, properties))
 
         walked = search.walk(fetch, shape.stamp_property, window, begin, limit)
         for records, place in drawn_ahead(_gathered(walked, GATHER if shape.associations else 1), SEARCHES):
@@ -180,7 +180,7 @@ class Reader:
             params["associations"] = ",".join(inline)
         return Listing(self._api, shape.object, params, thin=len(urlencode(params)) > MAX_QUERY)
 
-    def _found(self, shape: Shape, body: Json) -> search.Found:
+    def found(self, shape: Shape, body: Json) -> search.Found:
         """What a search finds. An answer with fewer records than it should have is asked for again; if it stays so, the
         rest is what HubSpot counts and does not show (yet)."""
         settings = self._api.transport.settings
@@ -224,7 +224,7 @@ class Reader:
 
     def _too_long_for_search(self, shape: Shape, conditions: Sequence[Filter]) -> bool:
         longest = [{"propertyName": shape.stamp_property, "operator": "GTE", "value": "0" * 13}] * 3
-        body = search.body([*longest, *conditions], shape.stamp_property, shape.properties)
+        body = search.body([[*longest, *conditions]], shape.stamp_property, shape.properties)
         return len(json.dumps(body)) > search.MAX_BODY
 
 

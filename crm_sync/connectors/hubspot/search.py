@@ -55,15 +55,15 @@ class Place:
         return cls(state["low"], frozenset(state["known"]), state["up_to"])
 
 
-def body(filters: Sequence[Filter], sort: str, properties: Sequence[str]) -> Json:
-    """A search request."""
+def body(groups: Sequence[Sequence[Filter]], sort: str, properties: Sequence[str]) -> Json:
+    """A search request: for the records that fulfil all filters of at least one group."""
     made: Json = {
         "sorts": [{"propertyName": sort, "direction": "ASCENDING"}],
         "properties": list(properties),
         "limit": PAGE,
     }
-    if filters:
-        made["filterGroups"] = [{"filters": list(filters)}]
+    if groups and all(groups):
+        made["filterGroups"] = [{"filters": list(group)} for group in groups]
     return made
 
 

@@ -4,6 +4,7 @@ crm (this file: chooses the way, keeps nothing but options)
  ├── login, api                     one organisation's REST API: tokens, paths, limits, describe
  ├── soql, query, bulk_query        reading: text of queries, JSON pages, CSV jobs
  ├── lookup, deleted                reading by id, and the log of deletions
+ ├── taking_part                    what a stream's filter leaves out
  ├── writing, prepare               writing: the way to go and the look before, checks
  ├── collections, bulk_ingest       200 a call, CSV jobs
  └── errors, values, describe       words: error classes, spellings, what an object looks like
@@ -50,6 +51,7 @@ from crm_sync.connectors.salesforce import (
 from crm_sync.connectors.salesforce.api import HEADERS, Api
 from crm_sync.connectors.salesforce.limits import QUOTAS, hear
 from crm_sync.connectors.salesforce.login import organisation
+from crm_sync.connectors.salesforce.taking_part import SalesforceTakingPart
 from crm_sync.connectors.salesforce.writing import Look, Writer
 from crm_sync.core.errors import CrmError
 from crm_sync.core.spec import StreamSpec
@@ -81,7 +83,7 @@ class Thresholds:
     bulk_page_rows: int = bulk_query.PAGE_ROWS
 
 
-class SalesforceCrm(Crm):
+class SalesforceCrm(SalesforceTakingPart, Crm):
     """One organisation, or sandbox, as one user."""
 
     kind = "salesforce"

@@ -7,7 +7,7 @@ and Date Literals".
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from simple_salesforce.format import quote_soql_value
 from crm_sync.connectors.crm import CONVERTED, CRM_ID, DELETED, HUB_ID, MERGED_INTO, MODIFIED_AT, Window
 from crm_sync.connectors.salesforce import values
 from crm_sync.connectors.salesforce.describe import SObject
+from crm_sync.connectors.taking_part import OPPOSITE
 from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.core.spec import Condition, Operator, StreamSpec
 
@@ -33,6 +34,7 @@ _COMPARE = {
     Operator.IN: "IN",
     Operator.NOT_IN: "NOT IN",
 }
+_RECORD_TYPE = "RecordType.DeveloperName"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +89,27 @@ def conditions(stream: StreamSpec, sobject: SObject, window: Window | None = Non
     """
     found = [_condition(stream, sobject, condition) for condition in stream.filters]
     if stream.record_type is not None:
-        found.append(f"RecordType.DeveloperName = {text(stream.record_type)}")
-    if window is not None and window.start is not None:
-        found.append(f"{sobject.stamp} >= {moment(window.start)}")
-    if window is not None and window.end is not None:
-        found.append(f"{sobject.stamp} < {moment(window.end)}")
-    return found
+        found.append(f"{_RECORD_TYPE} = {text(stream.record_type)}")
+    return found if window is None else found + within(sobject, window)
+
+
+def within(sobject: SObject, window: Window) -> list[str]:
+    """The conditions of a window of the modification time."""
+    found = [] if window.start is None else [f"{sobject.stamp} >= {moment(window.start)}"]
+    return found if window.end is None else [*found, f"{sobject.stamp} < {moment(window.end)}"]
+
+
+def negated(stream: StreamSpec, sobject: SObject) -> str:
+    """The condition that holds wherever one of the stream's conditions does not, and for blank fields in any case."""
+    found = []
+    for condition in stream.filters:
+        opposite = replace(condition, operator=OPPOSITE[condition.operator])
+        found.append(_condition(stream, sobject, opposite))
+        if condition.operator not in {Operator.IS_BLANK, Operator.IS_NOT_BLANK}:
+            found.append(f"{condition.vendor} = null")
+    if stream.record_type is not None:
+        found += [f"{_RECORD_TYPE} != {text(stream.record_type)}", f"{_RECORD_TYPE} = null"]
+    return f"({' OR '.join(dict.fromkeys(found))})"
 
 
 def after(stamp_field: str, stamp: str, crm_id: str) -> str:
@@ -101,21 +118,24 @@ def after(stamp_field: str, stamp: str, crm_id: str) -> str:
     return f"(({stamp_field} = {at} AND Id > {text(crm_id)}) OR {stamp_field} > {at})"
 
 
-def chunks_of(field: str, wanted: Sequence[str], selection: Selection) -> Iterator[str]:
-    """Statements that read the records whose field is one of `wanted`, each short enough for a URL."""
-    room = URL_LIMIT - len(quote(selection.query([f"{field} IN ()"])))
+def chunks_of(
+    field: str, wanted: Sequence[str], selection: Selection, where: Sequence[str] = ()
+) -> Iterator[str]:
+    """Statements that read the records whose field is one of `wanted` and for which the conditions hold, each short
+    enough for a URL."""
+    room = URL_LIMIT - len(quote(selection.query([*where, f"{field} IN ()"])))
     chunk: list[str] = []
     used = 0
     for value in dict.fromkeys(wanted):
         item = text(value)
         cost = len(quote(f"{item},", safe=""))
         if chunk and used + cost > room:
-            yield selection.query([f"{field} IN ({','.join(chunk)})"])
+            yield selection.query([*where, f"{field} IN ({','.join(chunk)})"])
             chunk, used = [], 0
         chunk.append(item)
         used += cost
     if chunk:
-        yield selection.query([f"{field} IN ({','.join(chunk)})"])
+        yield selection.query([*where, f"{field} IN ({','.join(chunk)})"])
 
 
 def text(value: str) -> str:

@@ -116,11 +116,11 @@ def test_a_result_without_a_time_is_an_error():
 
 
 def test_a_request_never_uses_an_offset():
-    made = body([{"propertyName": "a", "operator": "HAS_PROPERTY"}], STAMP, ["email"])
+    made = body([[{"propertyName": "a", "operator": "HAS_PROPERTY"}]], STAMP, ["email"])
     assert "after" not in made
     assert made["limit"] == 200
     assert json.loads(json.dumps(made)) == made
-    assert "filterGroups" not in body([], STAMP, [])
+    assert "filterGroups" not in body([[]], STAMP, [])
 
 
 @settings(max_examples=200, deadline=None)
