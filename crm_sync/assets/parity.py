@@ -105,11 +105,7 @@ def _row(one: Found, masking: tables.Masking) -> dict[str, str | int | None]:
         "CRM record": one.crm_id or "",
         "hub record": str(one.hub_id or ""),
         "field": one.field,
-        "hub value": _cell(masking(entity, one.field, one.hub_value)),
-        "CRM value": _cell(masking(entity, one.field, one.crm_value)),
-        "explanation": one.explanation,
+        "hub value": tables.cell(masking(entity, one.field, one.hub_value)),
+        "CRM value": tables.cell(masking(entity, one.field, one.crm_value)),
+        "explanation": links.plain(one.explanation),
     }
-
-
-def _cell(value: str | None) -> str:
-    return "" if value is None else links.plain(value)

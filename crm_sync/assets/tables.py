@@ -17,6 +17,7 @@ from crm_sync.settings import Settings
 from crm_sync.steps.options import Options, Report
 
 PLAN_ROWS = 100
+_CELL = 80  # characters: about two lines of a cell where a table has many columns
 _PUBLIC = frozenset({FieldType.BOOLEAN, FieldType.PICKLIST, FieldType.MULTIPICKLIST, FieldType.REFERENCE})
 """Types whose values say little about a person; the others are masked where masking is on."""
 
@@ -92,10 +93,10 @@ def _planned(row: PlanRow, masking: Masking) -> dict[str, str | int | None]:
         "action": row.action,
         "record": row.record,
         "field": row.field,
-        "old": _cell(masking(entity, row.field, row.old)),
-        "new": _cell(masking(entity, row.field, row.new)),
-        "hub then": _cell(masking(entity, row.field, row.hub_then)),
-        "CRM then": _cell(masking(entity, row.field, row.crm_then)),
+        "old": cell(masking(entity, row.field, row.old)),
+        "new": cell(masking(entity, row.field, row.new)),
+        "hub then": cell(masking(entity, row.field, row.hub_then)),
+        "CRM then": cell(masking(entity, row.field, row.crm_then)),
         "verdict": row.verdict,
         "policy": row.policy,
         "reason": row.reason,
@@ -151,8 +152,8 @@ def _conflict(c: Conflict, masking: Masking) -> dict[str, str | int | None]:
         "connection": c.connection,
         "record": c.crm_id,
         "field": c.field,
-        "hub value": _cell(masking(c.entity, c.field, c.hub_value)),
-        "CRM value": _cell(masking(c.entity, c.field, c.crm_value)),
+        "hub value": cell(masking(c.entity, c.field, c.hub_value)),
+        "CRM value": cell(masking(c.entity, c.field, c.crm_value)),
         "hub changed": hub_at,
         "CRM changed": crm_at,
         "suggestion": c.suggestion.replace("_", " "),
@@ -160,5 +161,6 @@ def _conflict(c: Conflict, masking: Masking) -> dict[str, str | int | None]:
     }
 
 
-def _cell(value: str | None) -> str:
-    return "" if value is None else links.plain(value)
+def cell(value: str | None) -> str:
+    """A value in a cell of a table: one line, and no more of a long one than leaves the rows low."""
+    return "" if value is None else links.plain(value, longest=_CELL)

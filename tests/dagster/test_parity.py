@@ -64,3 +64,20 @@ def test_what_nothing_explains_is_an_error_capped_and_masked(make: Any) -> None:
     assert shown["differences"][0]["explanation"].startswith("UNEXPLAINED")
     assert "Secret" not in str(shown)
     assert "Person" not in str(shown)
+
+
+def test_a_long_value_leaves_the_table_low(project: Project) -> None:
+    settled(project)
+    with project.world.conn.transaction():
+        project.world.conn.execute("set local session_replication_role = replica")
+        project.world.conn.execute(
+            "update hub.contact set last_name = repeat('long ', 200) || E'\n' || 'end'"
+        )
+    project.run(names.VERIFY, partition=None)
+    (check,) = evaluations(project)
+    rows = [row for row in plain(check.metadata)["differences"] if row["field"] == "last_name"]
+    assert rows
+    assert all(row["hub value"].startswith("long long") for row in rows)
+    assert all(
+        len(cell) <= 80 and "\n" not in cell for row in rows for cell in (row["hub value"], row["CRM value"])
+    )
