@@ -249,8 +249,7 @@ class Crm(TakingPart, ABC):
 
     @abstractmethod
     def deleted(self, stream: StreamSpec, window: Window) -> Iterator[BatchPage]:
-        """Deletions in the window that `changed` does not show: CRM_ID, MODIFIED_AT, DELETED, and MERGED_INTO where
-        it is known."""
+        """Deletions in the window that `changed` does not show: CRM_ID, MODIFIED_AT, DELETED, MERGED_INTO if known."""
 
     @abstractmethod
     def by_ids(self, stream: StreamSpec, crm_ids: Sequence[str]) -> Iterator[BatchPage]:
@@ -279,12 +278,12 @@ class Crm(TakingPart, ABC):
         that names the fields. What the CRM does not show is not compared. Between that look and the write a moment
         remains (docs/decisions/0012-compare-and-set.md); a connection file may switch the look off."""
 
-    @abstractmethod
-    def resume_write(
     def cost(self, stream: StreamSpec, operations: Sequence[Operation]) -> Mapping[str, int]:  # noqa: ARG002
         """Calls by family that `write` makes of these if all goes well, with the reading back of a small write."""
         return {}
 
+    @abstractmethod
+    def resume_write(
         self, stream: StreamSpec, operations: Sequence[Operation], state: Mapping[str, Any], job: JobLog
     ) -> Iterator[list[Result]]:
         """Collect the results of a job that an earlier process started with these operations (`JobLog.save`)."""
