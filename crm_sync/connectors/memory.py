@@ -236,9 +236,9 @@ class MemoryCrm(MemoryTakingPart, Crm):
         size = min(batch_size or self.knobs.write_size, self.knobs.write_size)
         for start in range(0, len(operations), size):
             yield self._send(stream, operations[start : start + size], [])
+
     def cost(self, stream: StreamSpec, operations: Sequence[Operation]) -> Mapping[str, int]:  # noqa: ARG002
         return {"write": -(-len(operations) // self.knobs.write_size)} if operations else {}
-
 
     def resume_write(
         self, stream: StreamSpec, operations: Sequence[Operation], state: Mapping[str, Any], job: JobLog

@@ -265,13 +265,13 @@ class HubSpotCrm(HubSpotTakingPart, Crm):
             operations, batch_size
         )
 
+    def cost(self, stream: StreamSpec, operations: Sequence[Operation]) -> Mapping[str, int]:  # noqa: ARG002
+        return cost.calls(operations, looks=self._check)
+
     def resume_write(
         self,
         stream: StreamSpec,
         operations: Sequence[Operation],  # noqa: ARG002
-    def cost(self, stream: StreamSpec, operations: Sequence[Operation]) -> Mapping[str, int]:  # noqa: ARG002
-        return cost.calls(operations, looks=self._check)
-
         state: Mapping[str, Any],  # noqa: ARG002
         job: JobLog,  # noqa: ARG002
     ) -> Iterator[list[Result]]:

@@ -37,8 +37,8 @@ from crm_sync.connectors.oauth import BearerAuth
 from crm_sync.connectors.salesforce import (
     bulk_ingest,
     bulk_query,
-    deleted,
     cost,
+    deleted,
     errors,
     login,
     lookup,
@@ -216,12 +216,12 @@ class SalesforceCrm(SalesforceTakingPart, Crm):
             writer = Writer(self._api, target, above, self._look(stream) if self._check else None)
             yield from writer.write(operations, job, batch_size)
 
-    def resume_write(
-        self, stream: StreamSpec, operations: Sequence[Operation], state: Mapping[str, Any], job: JobLog
     def cost(self, stream: StreamSpec, operations: Sequence[Operation]) -> Mapping[str, int]:
         joinable, above = stream.external_id is not None, self._thresholds.bulk_write_above
         return cost.calls(operations, above=above, joinable=joinable, looks=self._check)
 
+    def resume_write(
+        self, stream: StreamSpec, operations: Sequence[Operation], state: Mapping[str, Any], job: JobLog
     ) -> Iterator[list[Result]]:
         log.info("%s: collecting the results of bulk job %s", stream.name, state["job_id"])
         yield from bulk_ingest.resume(self._api, operations, state, job)
