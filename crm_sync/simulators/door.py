@@ -17,6 +17,10 @@ EXTENSION = "simulator.door"
 BACKLOG = 512
 PATIENCE = 30.0  # seconds for which the port may be somebody else's when it is opened again
 
+_SPARED = ("/_simulator", "/oauth")
+"""In the paths of requests whose answers still go out. A new refresh token that is lost when the old one is dead already
+costs the login: a person has to connect the account again, and no sync can mend it."""
+
 How = Literal["refuse", "hang_up", "mute"]
 HOW: tuple[How, ...] = get_args(How)
 
@@ -41,7 +45,7 @@ class Door:
         return with_door
 
     async def shut(self, how: How) -> None:
-        """Reset every connection except those of the control surface, and let nobody in.
+        """Reset every connection except those of the control surface and of a login under way, and let nobody in.
 
         Those who come are refused; or accepted and hung up on; or (mute) wait in the socket's queue. A door that is shut
         already stays shut as it is.
@@ -53,7 +57,8 @@ class Door:
             await self._close(self.server, how)
         for connection in list(self.server.server_state.connections):
             protocol = cast("Protocol", connection)
-            if not str((protocol.scope or {}).get("path", "")).startswith("/_simulator"):
+            path = str((protocol.scope or {}).get("path", ""))
+            if not any(part in path for part in _SPARED):
                 protocol.transport.abort()
 
     async def _close(self, server: uvicorn.Server, how: How) -> None:
