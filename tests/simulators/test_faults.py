@@ -143,6 +143,28 @@ def test_a_door_that_is_shut_for_a_while(salesforce, api, how, seen):
     assert api.get("/limits").status_code == 200
 
 
+def test_a_login_under_way_is_answered_though_the_door_is_shut(salesforce, api):
+    """With rotating refresh tokens the login would be lost with the answer."""
+    strike = {"match": {"path": "/limits$"}, "effect": {"refuse": 0.5}, "limit": 1}
+    slow = {"match": {"path": "/oauth2/token$"}, "effect": {"delay": 0.6}}
+    salesforce.control("faults", [strike, slow])
+    answers = []
+
+    def log_in():
+        answers.append(
+            api.post(f"{salesforce.base_url}/services/oauth2/token", data={"grant_type": "nothing"})
+        )
+
+    other = threading.Thread(target=log_in)
+    other.start()
+    time.sleep(0.2)
+    with pytest.raises(httpx.TransportError):
+        api.get("/limits")
+    other.join(5)
+    assert [answer.status_code for answer in answers] == [400]
+    contacts_when_quiet(salesforce, api)
+
+
 def test_a_door_that_is_shut_already_opens_when_it_was_to(salesforce, api):
     begun = time.monotonic()
     salesforce.control(
