@@ -164,9 +164,6 @@ class World:
         file.write_text(file.read_text().replace("\nauth:\n", sizes, 1))
         file = self.connections / "hubspot.yaml"
         file.write_text(_AUTH.sub(_REFRESHED, file.read_text(), count=1))
-        for kind in KINDS:  # nobody is there to confirm a hold; the guard has tests of its own
-            file = self.connections / f"{kind}.yaml"
-            file.write_text(file.read_text().replace("\nauth:\n", "\nguard: {blanks: off}\n\nauth:\n", 1))
         self.system: System = load(self.connections)
         self.url = server.database()
         prepare(self.url, self.system)
