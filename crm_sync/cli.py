@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from crm_sync.commands import conflicts_app, console, guard_app, match_app, undo_app, verify_app
+from crm_sync.commands import conflicts_app, console, guard_app, match_app, plan_app, undo_app, verify_app
 from crm_sync.commands.options import AsJson, Debug
 
 app = typer.Typer(
@@ -29,6 +29,8 @@ app = typer.Typer(
 app.add_typer(conflicts_app.app, name="conflicts")
 app.command("undo", epilog=undo_app.EXAMPLES)(undo_app.undo)
 app.add_typer(guard_app.app, name="guard")
+app.add_typer(plan_app.app, name="plan")
+app.command("apply", epilog=plan_app.APPLY_EXAMPLES)(plan_app.apply)
 app.command("match", epilog=match_app.EXAMPLES)(match_app.match)
 app.command("verify", epilog=verify_app.EXAMPLES)(verify_app.verify)
 

@@ -9,7 +9,18 @@ import os
 
 import dagster as dg
 
-from crm_sync.assets import automatic, checks, guard, jobs, match, parity, resolve, schema_check, streams
+from crm_sync.assets import (
+    approval,
+    automatic,
+    checks,
+    guard,
+    jobs,
+    match,
+    parity,
+    resolve,
+    schema_check,
+    streams,
+)
 from crm_sync.core.spec import System
 from crm_sync.mapping.load import load
 from crm_sync.resources.alerts import alerts_resource
@@ -34,6 +45,7 @@ def build(system: System, settings: Settings, *, connect: Connect | None = None)
             *checks.checks(system, settings),
             *parity.checks(system, settings),
             *guard.checks(system),
+            *approval.checks(system, settings),
             *schema_check.schema_checks(system),
         ],
         jobs=[
@@ -42,6 +54,7 @@ def build(system: System, settings: Settings, *, connect: Connect | None = None)
             *jobs.common_jobs(system),
             resolve.resolve_job(system, settings),
             parity.verify_job(system),
+            approval.apply_job(system, settings),
             *automatic.auto_jobs(system, settings),
         ],
         schedules=[

@@ -9,6 +9,7 @@ from crm_sync.core.spec import StreamSpec
 LOCATION = "crm_sync"  # as in workspace.yaml
 CHECK = "conflicts"
 GUARD = "guard"
+APPROVAL = "approval"
 PARITY = "parity"
 
 RESOLVE = "resolve_conflicts"
@@ -16,6 +17,7 @@ RECHECK = "recheck_conflicts"
 AUTO_RESOLVE = "auto_resolve"
 SYNC_ALL = "sync_all"
 VERIFY = "verify"
+APPLY_PLAN = "apply_plan"
 
 CONNECTION_TAG = "crm/connection"  # on runs; dagster.yaml lets one run with the same value go at a time
 BACKFILL_TAG = "dagster/backfill"

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 
 import dagster as dg
 
-from crm_sync.assets import guard, names, schemas, tables
+from crm_sync.assets import approval, guard, names, schemas, tables
 from crm_sync.assets.failures import RETRY, later, told
 from crm_sync.assets.partitions import DAYS, is_backfill, window_of
 from crm_sync.core.spec import Direction, StreamSpec, System
@@ -161,7 +161,10 @@ def outbound_asset(system: System, stream: StreamSpec, masking: tables.Masking) 
         ):
             flags = _flags(options)
             store, crm = hub.store(dry_run=flags.dry_run), connections.crm(stream.connection)
-            yield _result(outbound(store, crm, stream, flags), flags, masking)
+            report = outbound(store, crm, stream, flags)
+            with approval.reported(context, hub, system, stream.entity, masking):
+                approval.work_off(hub, store, system, connections.crm, stream, flags, report)
+            yield _result(report, flags, masking)
 
     return outbound_of
 

@@ -59,7 +59,7 @@ def of_report(report: Report, options: Options, masking: Masking) -> Metadata:
         metadata["dry_run"] = dg.MetadataValue.bool(True)
         for family, number in sorted(report.would_cost.items()):
             metadata[f"would_call/{family}"] = dg.MetadataValue.int(number)
-        metadata["plan"] = table([_planned(row, masking) for row in report.plan[:PLAN_ROWS]], _PLAN_COLUMNS)
+        metadata["plan"] = plan_table(report.plan[:PLAN_ROWS], masking)
         metadata["plan_shows"] = dg.MetadataValue.text(
             shown(min(len(report.plan), PLAN_ROWS), len(report.plan))
         )
@@ -73,6 +73,11 @@ def table(rows: Sequence[Mapping[str, str | int | None]], columns: Sequence[str]
     return dg.MetadataValue.table(
         [dg.TableRecord({name: row.get(name, "") for name in names}) for row in rows], schema=schema
     )
+
+
+def plan_table(rows: Sequence[PlanRow], masking: Masking) -> dg.MetadataValue:
+    """Planned writes, a line each."""
+    return table([_planned(row, masking) for row in rows], _PLAN_COLUMNS)
 
 
 def shown(rows: int, total: int) -> str:

@@ -1,10 +1,8 @@
 """`crm-sync undo`: put back what the sync wrote in a run or a period."""
 
-import getpass
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +10,8 @@ import psycopg
 import typer
 
 from crm_sync.commands import console, undo_shown
+from crm_sync.commands.person import person
 from crm_sync.commands.workspace import Workspace, workspace
-from crm_sync.connectors.crm import Crm
 from crm_sync.core.errors import SyncError
 from crm_sync.core.undo import Fate
 from crm_sync.hub import undo as memory
@@ -37,14 +35,14 @@ def undo(
 ) -> int:
     """Show the plan, ask, apply. Returns 1 if something of the selection stays as it is, else 0. Raises SyncError for
     what cannot be selected."""
-    person = _person(by)
+    who = person(by)
     here = workspace()
     _check_names(here, entity, field, connection)
     start, end = _moment("--since", since), _moment("--until", until)
     _check_period(run, start, end)
     url = here.database()
     own = str(uuid.uuid4())
-    with Store(url, dry_run=dry_run, run_id=own) as store, _crms(here, url) as crm:
+    with Store(url, dry_run=dry_run, run_id=own) as store, here.crms(url) as crm:
         selection = Selection(_run(store.conn, run), start, end, entity, field, connection)
         work = Undo(store, here.system, crm)
         with console.err.status("looking at what was written, and what it is now"):
@@ -63,7 +61,7 @@ def undo(
             console.err.print("nothing was changed")
             return 0
         with console.err.status("putting back"):
-            applied = work.apply(selection, person)
+            applied = work.apply(selection, who)
         after = work.planned(planned.journal_rows)
         if as_json:
             _print({**shown, "applied": undo_shown.applied_as_json(applied, after)})
@@ -77,33 +75,6 @@ def _status(planned: Planned, applied: Applied | None = None) -> int:
         applied.failures or any(r.counts.get(n) for r in applied.reports.values() for n in undo_shown.UNSENT)
     )
     return 0 if sent and not planned.left and not planned.number(Fate.EDITED, Fate.LEFT) else 1
-
-
-@contextmanager
-def _crms(here: Workspace, url: str) -> Iterator[Callable[[str], Crm]]:
-    """Connectors by name, each made when first asked for."""
-    with ExitStack() as stack:
-        made: dict[str, Crm] = {}
-
-        def crm(name: str) -> Crm:
-            if name not in made:
-                made[name] = stack.enter_context(here.crm(here.connection(name), url))
-            return made[name]
-
-        yield crm
-
-
-def _person(by: str) -> str:
-    """Who undoes, as the journal names them: the account that runs this, unless another name is given."""
-    name = " ".join("".join(char if char.isprintable() else " " for char in by).split())
-    if by and not name:
-        raise SyncError("--by takes a name")
-    if name:
-        return name[:100]
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container without accounts
-        return "unknown"
 
 
 def _check_names(here: Workspace, entity: str, field: str, connection: str) -> None:

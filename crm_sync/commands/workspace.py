@@ -5,8 +5,8 @@ says them in one sentence.
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from crm_sync.connectors.catalogue import of_system
@@ -56,6 +56,19 @@ class Workspace:
             yield crm
         finally:
             crm.close()
+
+    @contextmanager
+    def crms(self, url: str) -> Iterator[Callable[[str], Crm]]:
+        """Connectors by the connection's name, each made when first asked for."""
+        with ExitStack() as stack:
+            made: dict[str, Crm] = {}
+
+            def crm(name: str) -> Crm:
+                if name not in made:
+                    made[name] = stack.enter_context(self.crm(self.connection(name), url))
+                return made[name]
+
+            yield crm
 
     def connection(self, name: str) -> ConnectionSpec:
         """The connection called `name`; SyncError names those that there are."""

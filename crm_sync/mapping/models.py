@@ -21,6 +21,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from crm_sync.core.spec import Direction, FieldType, Operator, Policy
+from crm_sync.mapping.approval import Approval
 from crm_sync.mapping.automatic import AutoResolveModel
 from crm_sync.mapping.deletes import DeletesModel
 from crm_sync.mapping.limits import GuardModel, LimitsModel, Strict
@@ -196,6 +197,9 @@ class EntityModel(Strict):
     guard: GuardModel | None = Field(
         None, description="How much one run may do here, where it is not what the connection says."
     )
+    approval: Approval | None = Field(
+        None, description="Which writes wait for approval here, where it is not what the connection says."
+    )
     fields: dict[str, FieldModel] = Field(
         min_length=1,
         description="Our fields. `name: Name` is short for `name: {field: Name}`.",
@@ -226,6 +230,11 @@ class ConnectionModel(Strict):
     guard: GuardModel | None = Field(
         None,
         description="How much one run may blank or delete before a person is asked; all keys may be left out.",
+    )
+    approval: Approval | None = Field(
+        None,
+        description="`required`: writes wait until somebody has approved the plan that lists them; `{crm: required}`: only those "
+        "to the CRM, `{hub: required}`: only those to the hub. Default: `none`.",
     )
     auto_resolve: AutoResolveModel | None = Field(
         None, description="When conflicts that nobody looks at are settled by a policy. Default: never."

@@ -66,6 +66,7 @@ _WORDS = {
     "timedelta": "age such as `7d`",
     "bool": "true or false",
     "SecretRef": "environment reference",
+    "frozenset": "`required`, `none` or mapping",
 }
 
 

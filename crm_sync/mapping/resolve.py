@@ -244,6 +244,7 @@ def _stream(parsed: Parsed, model: ConnectionModel, name: str, order: int) -> St
         record_type=entity.record_type,
         order=order,
         guard=_guard(model, entity),
+        approval=(model.approval if entity.approval is None else entity.approval) or frozenset(),
         deletes=entity.deletes.deletes() if entity.deletes is not None else Deletes(),
     )
 

@@ -64,7 +64,7 @@ class Admission(Gate):
         plan_rows.refuse(work.conn, self.plan.id, work.stream.name, why)
         return {crm_id for crm_id, rows in planned.items() if rows[0].key not in why}
 
-    def takes(self, work: Work, movable: Sequence[Verdict]) -> Sequence[Verdict]:
+    def takes(self, work: Work, movable: list[Verdict]) -> list[Verdict]:
         found: dict[str, list[PlanRow]] = {str(v.difference.hub_id): [] for v in movable}
         for v in movable:
             if v.kind is Kind.TAKE:

@@ -52,7 +52,7 @@ class Gate:
         """Those of these CRM records without a link that may get one, or become a hub record."""
         return set(crm_ids)
 
-    def takes(self, work: Work, movable: Sequence[Verdict]) -> Sequence[Verdict]:  # noqa: ARG002
+    def takes(self, work: Work, movable: list[Verdict]) -> list[Verdict]:  # noqa: ARG002
         """The takes (and agreements) that may go into the hub."""
         return movable
 

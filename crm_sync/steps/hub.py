@@ -61,8 +61,7 @@ def hub(
 
     Raises BusyError if another process is doing this for the same entity, HeldBackError if the guard stops it.
     """
-    report = Report()
-    report.counts |= dict.fromkeys(_COUNTS, 0)
+    report = Report(dict.fromkeys(_COUNTS, 0))
     if gate.waits_for_approval(stream, "hub", options, report):
         return report
     configuration = {**options.as_configuration(), "direction": "hub"}
@@ -197,13 +196,8 @@ class _Chunk:
         return {i.hub_id for i in pending} - {a.intent.hub_id for a in accepted}
 
     def _links(self, hub_ids: Sequence[UUID]) -> dict[UUID, str]:
-        rows = self.conn.execute(
-            psycopg.sql.SQL("select hub_id, crm_id from {} where hub_id = any(%s)").format(
-                base_table(self.stream)
-            ),
-            [list(hub_ids)],
-        ).fetchall()
-        return dict(rows)
+        links = psycopg.sql.SQL("select hub_id, crm_id from {} where hub_id = any(%s)")
+        return dict(self.conn.execute(links.format(base_table(self.stream)), [list(hub_ids)]).fetchall())
 
     def _decide(self, hub_ids: Sequence[UUID]) -> set[UUID]:
         """Apply the takes of linked records; returns the records that still have something to be done elsewhere."""
@@ -234,7 +228,8 @@ class _Chunk:
             and v.difference.hub_now is not None
             and v.difference.decision is None
         )
-        done = self._apply(movable := self.gate.takes(self.work, movable))
+        movable = self.gate.takes(self.work, movable)
+        done = self._apply(movable)
         applied = [v for v in movable if v.difference.hub_id in done]
         self._count(verdicts, applied)
         rules.note(self.conn, self.stream, verdicts)

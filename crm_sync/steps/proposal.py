@@ -202,13 +202,13 @@ def propose(
         return made if made is not None and made.rows else None
 
 
-def refresh(url: str, stream: StreamSpec, crm: Crms, *, run_id: str | None = None) -> Plan | None:
+def refresh(url: str, stream: StreamSpec, crm: Crm, *, run_id: str | None = None) -> Plan | None:
     """The plan that a stream's writes wait in, where they wait for approval: the one that is there, if it says what
     would be written now, else a new one in its place."""
     made = propose(
         url,
         [stream],
-        crm,
+        lambda _: crm,
         origin="run",
         made_by="sync",
         run_id=run_id,
