@@ -8,22 +8,27 @@ that a seed always tells the same story. Here belong the systems and how they br
 """
 
 import random
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import psycopg
 
-from crm_sync.connectors.crm import BatchPage, FieldInfo, JobLog, Operation, Page, ReadRequest, Result
-from crm_sync.connectors.memory import Knobs, MemoryCrm
+import crm_sync.hub.store as store_module
+import crm_sync.steps.reached as reached
+from crm_sync.connectors.crm import FieldInfo, Operation
+from crm_sync.connectors.memory import Knobs
 from crm_sync.connectors.memory_account import Habits, MemoryAccount
 from crm_sync.core.spec import StreamSpec
 from crm_sync.hub import tables
 from crm_sync.hub.migrate import upgrade
-from crm_sync.hub.store import Store
 from crm_sync.mapping.load import load_texts
+from tests.machine.fragile import FragileCrm, FragileStore, Fuse
 
-OVERLAP = timedelta(seconds=60)
 LONGEST_LAG = 40  # seconds
 NAMES = ("acme", "beta")
 OBJECTS = {"company": "Account", "contact": "Contact"}
@@ -74,88 +79,38 @@ create schema fake;
 create table fake.clock (t timestamptz not null);
 insert into fake.clock values (now());
 create function fake.now() returns timestamptz stable language sql as 'select t from fake.clock';
+create function fake.clock_timestamp() returns timestamptz volatile language sql as 'select t from fake.clock';
 create sequence fake.ids;
 create function fake.gen_random_uuid() returns uuid volatile language sql
   as $$ select md5('id ' || nextval('fake.ids'))::uuid $$;
 """
 
 
-class Killed(Exception):  # noqa: N818 - what happened to the process
-    """The process died here: its connection to the database is gone, nothing after this point took place."""
-
-
-class Fuse:
-    """Kills the running process at the n-th place where it could die."""
-
-    def __init__(self) -> None:
-        self.left: int | None = None
-        self.store: Store | None = None
-
-    def burn(self) -> None:
-        if self.left is None or self.store is None:
-            return
-        self.left -= 1
-        if self.left <= 0:
-            self.left = None
-            self.store.conn.close()
-            raise Killed
-
-
-class FragileStore(Store):
-    """A store whose process may die before and after every commit."""
-
-    def __init__(self, url: str, fuse: Fuse, *, dry_run: bool = False) -> None:
-        super().__init__(url, dry_run=dry_run, run_id="story")
-        self._fuse = fuse
-        fuse.store = self
-
-    @contextmanager
-    def transaction(self) -> Iterator[psycopg.Connection]:
-        with super().transaction() as conn:
-            yield conn
-            self._fuse.burn()
-        self._fuse.burn()
-
-
-class FragileCrm(MemoryCrm):
-    """A client whose process may die between two pages and between a call's effect and its answer; it remembers
-    the pages it read last, to repeat them."""
-
-    def __init__(self, account: MemoryAccount, fuse: Fuse, *, name: str, knobs: Knobs) -> None:
-        super().__init__(account, name=name, knobs=knobs)
-        self.overlap = OVERLAP
-        self._fuse = fuse
-        self.read: list[tuple[StreamSpec, Page]] = []
-        self.before_read_back: Callable[[Sequence[str]], bool] | None = None
-
-    def changed(self, request: ReadRequest, job: JobLog) -> Iterator[Page]:  # type: ignore[override]
-        for page in super().changed(request, job):
-            self._fuse.burn()
-            self.read.append((request.stream, page))
-            yield page
-
-    def by_ids(self, stream: StreamSpec, crm_ids: Sequence[str]) -> Iterator[BatchPage]:
-        if self.before_read_back is not None and self.before_read_back(crm_ids):
-            self.before_read_back = None
-        yield from super().by_ids(stream, crm_ids)
-
-    def write(
-        self,
-        stream: StreamSpec,
-        operations: Sequence[Operation],
-        job: JobLog,
-        *,
-        batch_size: int | None = None,
-    ) -> Iterator[list[Result]]:
-        self._fuse.burn()
-        for results in super().write(stream, operations, job, batch_size=batch_size):
-            self._fuse.burn()
-            yield results
-
-
 def _phone_of_acme(text: str) -> str:
     digits = "".join(c for c in text if c.isdigit())
     return f"({digits[1:4]}) {digits[4:7]}-{digits[7:]}" if len(digits) == 11 else text
+
+
+CLOCKS = """
+select format('%I.%I', table_schema, table_name), quote_ident(column_name), column_default
+from information_schema.columns join information_schema.tables using (table_schema, table_name)
+where table_type = 'BASE TABLE' and column_default in ('now()', 'clock_timestamp()')
+and table_schema in ('hub', 'sync', 'review', 'acme', 'beta')
+"""
+"""Columns that are filled from the database's clock."""
+
+FRESH = "reset all; discard temp; discard sequences; select pg_advisory_unlock_all()"
+"""Makes a session as it was at its beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delayed:
+    """Operations on their way to a CRM, whose sender has given up waiting for the answer."""
+
+    at: datetime
+    name: str
+    stream: StreamSpec
+    operations: Sequence[Operation]
 
 
 class Ground:
@@ -170,6 +125,8 @@ class Ground:
             conn.execute(FAKES)
             for entity in OBJECTS:
                 conn.execute(f"alter table hub.{entity} alter id set default fake.gen_random_uuid()")  # type: ignore[arg-type]
+            for table, column, function in conn.execute(CLOCKS).fetchall():
+                conn.execute(f"alter table {table} alter {column} set default fake.{function}")
             name = conn.info.dbname
             for setting in ("search_path = fake, pg_catalog, public", "synchronous_commit = off"):
                 conn.execute(f"alter database {name} set {setting}")  # type: ignore[arg-type]
@@ -181,6 +138,9 @@ class Ground:
             " and table_name not in ('stream', 'alembic_version')"
         ).fetchall()
         self._everything = ", ".join(row[0] for row in rows)
+        for row in rows:  # what statistics say of a few rows would only make one run differ from another
+            self.conn.execute(f"alter table {row[0]} set (autovacuum_enabled = off)")
+        self._kept: psycopg.Connection | None = None
         self.begin()
 
     def begin(self) -> None:
@@ -188,8 +148,12 @@ class Ground:
         self.conn.execute(f"truncate {self._everything} restart identity cascade")  # type: ignore[arg-type]
         self.conn.execute("alter sequence fake.ids restart; alter sequence sync.dirty_version restart")
         self.time = datetime(2026, 3, 28, 23, 55, tzinfo=UTC)
+        self.hits: Counter[str] = Counter()
+        self.kills = 0
+        self.delayed: list[Delayed] = []
         self.wait(0)
-        self.fuse = Fuse()
+        self.fuse = Fuse(self.hit)
+        self.ahead = dict.fromkeys(NAMES, 0.0) | {"beta": 2.5}
         self.chance = random.Random(1)
         self.certain = False  # whether every change lags, or only some
         self.lag = dict.fromkeys(NAMES, 0.0)
@@ -203,12 +167,12 @@ class Ground:
         }
         self.accounts = {
             "acme": MemoryAccount(
-                clock=lambda: self.time,
+                clock=lambda: self._clock("acme"),
                 fields=fields,
                 habits=Habits(granularity=timedelta(seconds=1), normalisers={"Phone": _phone_of_acme}),
             ),
             "beta": MemoryAccount(
-                clock=lambda: self.time + timedelta(seconds=2.5),
+                clock=lambda: self._clock("beta"),
                 fields=fields,
                 habits=Habits(normalisers={"City": str.upper}, upserts=False),
             ),
@@ -217,6 +181,7 @@ class Ground:
             name: FragileCrm(
                 self.accounts[name],
                 self.fuse,
+                self.hit,
                 name=name,
                 knobs=Knobs(page_size=3, write_size=2, returns_values=name == "beta"),
             )
@@ -224,34 +189,115 @@ class Ground:
         }
 
     def close(self) -> None:
-        self.conn.close()
+        for conn in (self._kept, self.conn):
+            if conn is not None:
+                conn.close()
+
+    def hit(self, kind: str) -> None:
+        """A fault has struck."""
+        self.hits[kind] += 1
+
+    def _clock(self, name: str) -> datetime:
+        return self.time + timedelta(seconds=self.ahead[name])
 
     def wait(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
+        """Time passes; what was on its way arrives when its time has come."""
+        until = self.time + timedelta(seconds=seconds)
+        while self.delayed and min(d.at for d in self.delayed) <= until:
+            first = min(self.delayed, key=lambda d: d.at)
+            self.delayed.remove(first)
+            self._set(max(first.at, self.time))
+            for operation in first.operations:
+                self.before_landing(first.name, operation)
+                self.accounts[first.name].apply(first.stream, operation)
+        self._set(until)
+
+    def before_landing(self, name: str, operation: Operation) -> None:
+        """Somebody may want to look before a write that is late takes effect."""
+
+    def _set(self, time: datetime) -> None:
+        self.time = time
         self.conn.execute("update fake.clock set t = %s", [self.time])
+
+    def postpone(self, name: str, seconds: float) -> Callable[[StreamSpec, Sequence[Operation]], bool]:
+        """For the client of this name: lets a write take effect so much later. Not a create where the CRM would then
+        make a second record: no engine can tell that from a person's."""
+
+        def later(stream: StreamSpec, operations: Sequence[Operation]) -> bool:
+            if not self.accounts[name].habits.upserts and any(o.kind == "create" for o in operations):
+                return False
+            self.delayed.append(
+                Delayed(self.time + timedelta(seconds=seconds), name, stream, list(operations))
+            )
+            return True
+
+        return later
 
     def lagging(self, name: str) -> MemoryAccount:
         """The account, with the lag of its next change: some come late, others do not; a stalled index shows nothing
         new until the stall is over."""
         account = self.accounts[name]
         stalled = (self.stalled_until[name] - self.time).total_seconds()
-        account.habits.lag = timedelta(
-            seconds=max(self.chance.choice((self.certain, 1)) * self.lag[name], stalled, 0)
-        )
+        seconds = max(self.chance.choice((self.certain, 1)) * self.lag[name], stalled, 0)
+        account.habits.lag = timedelta(seconds=seconds)
         return account
+
+    def came_late(self, name: str) -> None:
+        """A change was made just now: note whether it shows up late."""
+        if self.accounts[name].habits.lag:
+            self.hit("row late" if self.stalled_until[name] <= self.time else "index stalled")
+
+    @contextmanager
+    def clocks(self) -> Iterator[None]:
+        """The process' own clock is ours too, and a session is used again by the next run, as if it were a new one:
+        opening one costs as much as a short sync."""
+        monotonic, connect = reached.time, store_module.connect
+
+        def kept(url: str, *, autocommit: bool = False) -> psycopg.Connection:
+            conn, self._kept = self._kept, None
+            return conn if conn is not None else connect(url, autocommit=autocommit)
+
+        reached.time = SimpleNamespace(monotonic=lambda: self.time.timestamp())  # type: ignore[assignment]
+        store_module.connect = kept
+        try:
+            yield
+        finally:
+            reached.time, store_module.connect = monotonic, connect
 
     @contextmanager
     def store(self, *, dry_run: bool = False) -> Iterator[FragileStore]:
         """A process's session. When it is over, its locks are gone as well, also if it was killed."""
         store = FragileStore(self.url, self.fuse, dry_run=dry_run)
-        pid = store.conn.info.backend_pid
         try:
             yield store
         finally:
-            self.fuse.left = None
-            store.close()
-            while self.one("select count(*) from pg_stat_activity where pid = %s", pid):
-                pass
+            self.fuse.left = self.fuse.store = None
+            self._end(store)
+
+    def _end(self, store: FragileStore) -> None:
+        conn, idle = store.conn, psycopg.pq.TransactionStatus.IDLE
+        if not conn.closed and conn.info.transaction_status == idle and not store.dry_run and not self._kept:
+            conn.execute(FRESH)
+            self._kept = conn
+            return
+        pid = conn.info.backend_pid if not conn.closed else None
+        store.close()
+        self.gone(pid)
+
+    def forget_sessions(self) -> object:
+        """For a forked process: the parent's sessions, to be held and never touched."""
+        kept, self._kept = self._kept, None
+        return self.conn, kept
+
+    def gone(self, pid: int | None) -> None:
+        """Wait until that session, or every one but ours, is gone, and its locks with it."""
+        ours = [self.conn.info.backend_pid] + ([self._kept.info.backend_pid] if self._kept else [])
+        while self.one(
+            "select count(*) from pg_stat_activity where datname = current_database()"
+            " and backend_type = 'client backend' and pid <> all(%s) and pid = coalesce(%s, pid)",
+            ours, pid,
+        ):  # fmt: skip
+            time.sleep(0.001)
 
     def one(self, query: str, *args: object) -> object:
         row = self.conn.execute(query, args).fetchone()  # type: ignore[arg-type]

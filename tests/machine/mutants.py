@@ -3,26 +3,30 @@
 Each is one way in which a sync engine goes wrong in practice, put into the real code by `monkeypatch`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from psycopg import Connection, sql
 
 import crm_sync.steps.hub as hub_step
 import crm_sync.steps.inbound as inbound_step
+import crm_sync.steps.outbound as outbound_step
 from crm_sync.core import decide
 from crm_sync.core.decide import Difference
-from crm_sync.core.errors import ErrorClass
+from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.core.spec import FieldType, StreamSpec
-from crm_sync.hub import confirm, dirty, intents, link, merge, mirror, review
+from crm_sync.hub import confirm, dirty, intents, lease, link, merge, mirror, parked, review, watermark
 from crm_sync.hub.confirm import Accepted
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.sql import base_table, hub_table, ident
-from crm_sync.steps import answers
-from tests.machine.ground import FragileCrm
+from crm_sync.hub.store import Store
+from crm_sync.steps import answers, sending
+from tests.machine.fragile import FragileCrm
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 
@@ -187,11 +191,176 @@ def retry_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(answers.parked, "park", lambda *a: None)
 
 
+def watermark_early(patch: pytest.MonkeyPatch) -> None:
+    """The watermark moves when reading begins, not with the last page."""
+    read = inbound_step._Inbound.read
+
+    def wrong(self: Any, window: Any) -> None:
+        newest = max((r.modified for r in self.crm.account.rows(self.stream.object)), default=None)
+        if newest is not None:
+            with self.store.transaction():
+                watermark.advance(self.store, self.stream, newest, full=False)
+        read(self, window)
+
+    patch.setattr(inbound_step._Inbound, "read", wrong)
+
+
+def base_before_answer(patch: pytest.MonkeyPatch) -> None:
+    """What is about to be sent counts as agreed on before the CRM has answered."""
+    intend = sending.Sender._intend
+
+    def wrong(self: Any, parcel: Any) -> None:
+        updates = [i for i in parcel.made.intents if i.kind == "update"]
+        intend(self, parcel)
+        with self._store.transaction() as conn:
+            confirm.confirm(conn, self._stream, [Accepted(i, i.crm_id or "", {}) for i in updates], None)
+
+    patch.setattr(sending.Sender, "_intend", wrong)
+
+
+def intent_late(patch: pytest.MonkeyPatch) -> None:
+    """The intents are committed when the answers come, not before the call."""
+    note, forgotten = sending.intents.note, []
+
+    def later(conn: Connection, stream: StreamSpec, noted: Iterable[Intent], run_id: str | None) -> None:
+        forgotten.append((stream, list(noted), run_id))
+
+    record = answers.Answers._record
+
+    def wrong(self: Any, *rest: Any) -> Any:
+        with self.store.transaction() as conn:
+            while forgotten:
+                note(conn, *forgotten.pop())
+        return record(self, *rest)
+
+    patch.setattr(sending.intents, "note", later)
+    patch.setattr(answers.Answers, "_record", wrong)
+
+
+def retried_blindly(patch: pytest.MonkeyPatch) -> None:
+    """A write without an answer is taken for one that failed: nobody looks."""
+
+    def wrong(self: Any) -> None:
+        waiting = [i.hub_id for i in intents.pending(self.store.conn, self.stream)]
+        with self.store.transaction() as conn:
+            intents.forget(conn, self.stream, waiting)
+            dirty.mark_hub(conn, self.stream, waiting)
+
+    patch.setattr(outbound_step._Work, "settle_pending", wrong)
+
+
+def no_look(patch: pytest.MonkeyPatch) -> None:
+    """Nobody looks, just before a write, whether the record still says what was decided about."""
+    made = sending.operations_of
+
+    def wrong(*a: Any) -> list[Any]:
+        return [replace(o, expected={}) for o in made(*a)]
+
+    patch.setattr(sending, "operations_of", wrong)
+
+
+def landing_believed(patch: pytest.MonkeyPatch) -> None:
+    """A write of ours that takes effect long after it was given up passes for somebody's edit."""
+    patch.setattr(outbound_step.doubts, "note", lambda *a: None)
+
+
+def no_lease(patch: pytest.MonkeyPatch) -> None:
+    """Two processes may work on one stream at the same time."""
+    patch.setattr(lease, "lock", lambda conn, name: True)
+    patch.setattr(lease, "renew", lambda conn, leases: None)
+
+
+def parked_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A record that cannot go on is put aside, and nobody is told."""
+    patch.setattr(parked, "park", lambda *a: None)
+
+
+def joined_by_position(patch: pytest.MonkeyPatch) -> None:
+    """The n-th answer is taken for that of the n-th operation."""
+    record_all = answers.Answers.record_all
+
+    def wrong(self: Any, sent: Sequence[Any], heard: Iterable[Any], *rest: Any) -> Any:
+        keys = [o.key for o in sent]
+
+        def shifted() -> Iterator[list[Any]]:
+            at = 0
+            for results in heard:
+                yield [replace(r, key=keys[at + n]) for n, r in enumerate(results)]
+                at += len(results)
+
+        return record_all(self, sent, shifted(), *rest)
+
+    patch.setattr(answers.Answers, "record_all", wrong)
+
+
+def bad_record_spoils_its_batch(patch: pytest.MonkeyPatch) -> None:
+    """If a CRM refuses one record of a call, all of the call count as refused."""
+    record_all = answers.Answers.record_all
+
+    def wrong(self: Any, sent: Sequence[Any], heard: Iterable[Any], *rest: Any) -> Any:
+        def spoiled() -> Iterator[list[Any]]:
+            for results in heard:
+                error = next((r.error for r in results if r.error is not None), None)
+                yield [replace(r, ok=False, error=error) for r in results] if error else results
+
+        return record_all(self, sent, spoiled(), *rest)
+
+    patch.setattr(answers.Answers, "record_all", wrong)
+
+
+def doubtful_match(patch: pytest.MonkeyPatch) -> None:
+    """A record that matches one whose create has no answer yet is linked with it."""
+    patch.setattr(link.candidates, "set_aside_in_doubt", lambda *a: [])
+
+
+def freezing_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A field that cannot be read for a while is not noted: what changed meanwhile is never asked for again."""
+    patch.setattr(inbound_step.frozen, "freeze", lambda *a: None)
+
+
+def throttle_ignored(patch: pytest.MonkeyPatch) -> None:
+    """When a CRM says that there are too many calls, the next step goes on calling."""
+    call = FragileCrm._call
+
+    def wrong(self: FragileCrm, family: str, *, read: bool = False) -> None:
+        try:
+            call(self, family, read=read)
+        except CrmError as error:
+            if error.error_class is not ErrorClass.RATE_LIMIT:
+                raise
+            call(self, family, read=read)
+
+    patch.setattr(FragileCrm, "_call", wrong)
+
+
+def dry_run_writes(patch: pytest.MonkeyPatch) -> None:
+    """A dry run keeps what it noted."""
+    patch.setattr(
+        Store, "close", lambda self: (self.dry_run and self.conn.execute("commit"), self.conn.close())
+    )
+
+
+def settled_early(patch: pytest.MonkeyPatch) -> None:
+    """Marks are taken off the queue in a transaction of their own, before the work is done."""
+    work_off = hub_step._work_off
+
+    def wrong(store: Store, stream: StreamSpec, options: Any, brake: Any, entries: Any, conn: Any) -> Any:
+        if not options.dry_run:
+            with psycopg.connect(store.url) as apart:
+                dirty.settle(apart, stream, [e for e in entries if e.side == "crm"])
+        return work_off(store, stream, options, brake, entries, conn)
+
+    patch.setattr(hub_step, "_work_off", wrong)
+
+
 MUTANTS: dict[str, Mutant] = {
     mutant.__name__: mutant
     for mutant in (
-        no_overlap, watermark_from_now, base_moves_on_failure, single_base, blind_create, no_compare_and_set,
-        dispute_dropped, intent_forgotten, intent_without_payload, doubt_ignored, settled_unseen, mirror_goes_back,
-        listing_believed, absent_is_null, answer_believed, own_values_return, retry_forgotten,
+        no_overlap, watermark_from_now, watermark_early, base_moves_on_failure, base_before_answer, single_base,
+        blind_create, retried_blindly, no_compare_and_set, no_look, dispute_dropped, intent_forgotten, intent_late,
+        intent_without_payload, doubt_ignored, landing_believed, doubtful_match, settled_unseen, settled_early,
+        mirror_goes_back, listing_believed, absent_is_null, freezing_forgotten, answer_believed, joined_by_position,
+        own_values_return, retry_forgotten, parked_forgotten, bad_record_spoils_its_batch, no_lease, throttle_ignored,
+        dry_run_writes,
     )
 }  # fmt: skip

@@ -4,17 +4,43 @@ The oracle knows the two accounts, the hub and what people did (`Diary`), and ha
 value means on the other side. It shares no code with the engine but the names of its tables.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 
 from crm_sync.connectors.crm import Operation
-from tests.machine.ground import NAMES, OBJECTS, OVERLAP, STAGES, VENDOR, Ground
+from tests.machine.fragile import OVERLAP
+from tests.machine.ground import NAMES, OBJECTS, STAGES, VENDOR, Ground
 
 Key = tuple[str, str, str]  # side ("hub" or a connection), record, field
 
 
+class Invariant(StrEnum):
+    """What must hold; the words of the design, in its order."""
+
+    CONVERGENCE = "convergence"
+    QUIESCENCE = "quiescence"
+    NO_LOST_UPDATE = "no lost update"
+    NO_BLIND_OVERWRITE = "no blind overwrite"
+    EFFECTIVELY_ONCE = "effectively once"
+    CONFLICT_COMPLETENESS = "conflict completeness"
+    NO_PHANTOM_WRITES = "no phantom writes"
+    ATOMIC_PROGRESS = "atomic progress"
+    ISOLATION = "isolation of the bad record"
+    BUDGET = "budget"
+    LIFE_CYCLE = "life cycle"
+    DRY_RUN = "a dry run leaves nothing behind"
+    NO_FAILURE = "the engine does not fail"
+
+
 class Broken(AssertionError):  # noqa: N818
     """An invariant does not hold."""
+
+    def __init__(self, invariant: Invariant, said: str) -> None:
+        super().__init__(f"{invariant}: {said}")
+        self.invariant = invariant
 
 
 @dataclass(slots=True)
@@ -62,12 +88,14 @@ class Oracle:
             for entity in OBJECTS:
                 self._mirror_only_goes_on(name, entity)
                 self._nothing_is_left_behind(name, entity)
+            if self.g.crms[name].unheeded:
+                raise Broken(Invariant.BUDGET, f"calls went on after {name} had said that there are too many")
 
     def _mirror_only_goes_on(self, name: str, entity: str) -> None:
         for crm_id, row in self.g.mirror(name, entity).items():
             before = self._stamps.get((name, entity, crm_id))
             if before is not None and row["modified_at"] < before:  # type: ignore[operator]
-                raise Broken(f"the mirror of {name} {crm_id} went back in time")
+                raise Broken(Invariant.ATOMIC_PROGRESS, f"the mirror of {name} {crm_id} went back in time")
             self._stamps[name, entity, crm_id] = row["modified_at"]
 
     def _nothing_is_left_behind(self, name: str, entity: str) -> None:
@@ -84,10 +112,15 @@ class Oracle:
             held = mirror.get(row.id)
             shown = {f: v for f, v in VENDOR[entity].items() if v not in self.diary.hidden}
             if held is None or any(held[f] != row.values.get(v) for f, v in shown.items()):
-                raise Broken(f"the watermark of {name}/{entity} has passed {row.id}, which was not read")
+                raise Broken(
+                    Invariant.ATOMIC_PROGRESS,
+                    f"the watermark of {name}/{entity} has passed {row.id}, which was not read",
+                )
 
-    def before_write(self, name: str, operation: Operation) -> None:
-        """A write is about to take effect: the engine must have seen what it overwrites, and must change something."""
+    def before_write(self, name: str, operation: Operation, *, raced: bool) -> None:
+        """A write is about to take effect: the engine must have seen what it overwrites, and must change something.
+        raced: somebody changed the record after the look that comes just before the write, which no vendor's batch
+        interface prevents."""
         if operation.kind != "update" or operation.crm_id is None:
             return
         object_name = operation.crm_id.partition("-")[0]
@@ -100,11 +133,21 @@ class Oracle:
         for vendor, new in operation.values.items():
             f = ours[vendor]
             now = current.get(vendor)
-            if now != seen[f]:
+            if now not in (seen[f], new):
+                if not raced:
+                    raise Broken(
+                        Invariant.NO_BLIND_OVERWRITE,
+                        f"{name} {operation.crm_id} {vendor} says {now!r}, which was not seen, and becomes {new!r}",
+                    )
                 self.diary.unseen.add(((name, operation.crm_id, f), now))
                 continue
+            if now != seen[f]:
+                continue
             if now == new or (f == "phone" and new and now and _digits(new) == _digits(now)):
-                raise Broken(f"phantom write: {name} {operation.crm_id} {vendor} already says {now!r}")
+                raise Broken(
+                    Invariant.NO_PHANTOM_WRITES,
+                    f"phantom write: {name} {operation.crm_id} {vendor} already says {now!r}",
+                )
             if f == "phone":
                 first = not base["phone_agreed"] and now is None
                 if (
@@ -112,7 +155,21 @@ class Oracle:
                     and not first
                     and not self._decided(name, operation.key, "use_hub")
                 ):
-                    raise Broken(f"blind overwrite of {name} {operation.crm_id} phone {now!r} by {new!r}")
+                    raise Broken(
+                        Invariant.NO_BLIND_OVERWRITE,
+                        f"blind overwrite of {name} {operation.crm_id} phone {now!r} by {new!r}",
+                    )
+
+    def before_landing(self, name: str, operation: Operation) -> None:
+        """A write takes effect long after it was sent: what it overwrites, nobody could see."""
+        if operation.crm_id is None:
+            return
+        object_name = operation.crm_id.partition("-")[0]
+        entity = {o: e for e, o in OBJECTS.items()}[object_name]
+        current = self.g.accounts[name].row(object_name, operation.crm_id).values
+        for f, vendor in VENDOR[entity].items():
+            if vendor in operation.values and current.get(vendor) != operation.values[vendor]:
+                self.diary.unseen.add(((name, operation.crm_id, f), current.get(vendor)))
 
     def _decided(self, name: str, hub_id: str, decision: str) -> bool:
         return bool(
@@ -125,23 +182,36 @@ class Oracle:
 
     # When all is quiet -------------------------------------------------------------------------------------------
 
-    def quiet(self, *, final: bool) -> None:
-        """final: what was parked was tried again, so that only what cannot cross may still be parked."""
+    def quiet(self, *, final: bool, bad: str | None = None) -> None:
+        """final: what was parked was tried again, so that only what cannot cross may still be parked, and the hub record
+        `bad`, which the CRMs refuse."""
         self._queue_is_empty()
         for name in NAMES:
             for entity in OBJECTS:
                 self._links(name, entity)
-                self._agreement(name, entity, final=final)
+                self._agreement(name, entity, final=final, bad=bad)
         self._nobody_twice()
+        self._nothing_made_twice()
         self._no_lost_update()
         self._nothing_invented()
+
+    def idle(self, before: Mapping[str, Mapping[str, int]], after: Mapping[str, Mapping[str, int]]) -> None:
+        """When nothing happens, a sync asks what is new, and nothing else."""
+        for name in NAMES:
+            made = {
+                family: count - before[name].get(family, 0)
+                for family, count in after[name].items()
+                if count > before[name].get(family, 0)
+            }
+            if made.keys() - {"changed", "deleted", "describe"}:
+                raise Broken(Invariant.QUIESCENCE, f"an idle sync of {name} made these calls: {made}")
 
     def _queue_is_empty(self) -> None:
         for entry in self.g.rows("select connection, entity, side, record_id from sync.dirty"):
             if not self._waits(str(entry["connection"]), str(entry["entity"]), str(entry["record_id"])):
-                raise Broken(f"still in the queue: {entry}")
+                raise Broken(Invariant.QUIESCENCE, f"still in the queue: {entry}")
         if left := self.g.rows("select connection, hub_id, kind from sync.intent"):
-            raise Broken(f"intents without an end: {left}")
+            raise Broken(Invariant.QUIESCENCE, f"intents without an end: {left}")
 
     def _waits(self, name: str, entity: str, record_id: str) -> bool:
         """Whether the record refers to something that has no counterpart."""
@@ -175,12 +245,12 @@ class Oracle:
         linked = {str(row["crm_id"]) for row in base.values()}
         for row in self.g.accounts[name].rows(OBJECTS[entity]):
             if row.id not in linked and row.id not in parked:
-                raise Broken(f"{name} {row.id} never arrived in the hub")
+                raise Broken(Invariant.CONVERGENCE, f"{name} {row.id} never arrived in the hub")
         for hub_id in self.g.hub(entity):
             if hub_id not in base and hub_id not in parked:
-                raise Broken(f"hub {entity} {hub_id} never arrived in {name}")
+                raise Broken(Invariant.CONVERGENCE, f"hub {entity} {hub_id} never arrived in {name}")
 
-    def _agreement(self, name: str, entity: str, *, final: bool) -> None:
+    def _agreement(self, name: str, entity: str, *, final: bool, bad: str | None) -> None:
         hub, base, parked = self.g.hub(entity), self.g.base(name, entity), self._parked(name, entity)
         mirror = self.g.mirror(name, entity)
         conflicts = {
@@ -197,21 +267,23 @@ class Oracle:
             if row.deleted or ours is None:
                 continue
             if hub_id in parked or crm_id in parked:
-                if final and not self._cannot_cross(ours, row.values):
-                    raise Broken(f"{name} {crm_id} is parked without need")
+                if final and hub_id != bad and not self._cannot_cross(ours, row.values):
+                    raise Broken(Invariant.ISOLATION, f"{name} {crm_id} is parked without need")
                 continue
             for f, vendor in VENDOR[entity].items():
                 theirs = row.values.get(vendor)
                 if mirror[crm_id][f] != theirs:
                     raise Broken(
-                        f"the mirror of {name} {crm_id} {f}: {mirror[crm_id][f]!r}, there it is {theirs!r}"
+                        Invariant.CONVERGENCE,
+                        f"the mirror of {name} {crm_id} {f}: {mirror[crm_id][f]!r}, there it is {theirs!r}",
                     )
                 if (hub_id, f) in conflicts or self._same(name, f, ours, theirs):
                     continue
                 if f == "company" and self._waits(name, entity, hub_id):
                     continue
                 raise Broken(
-                    f"{name} {crm_id} {f}: hub {ours.get(f)!r}, CRM {theirs!r}, and nobody was asked"
+                    Invariant.CONFLICT_COMPLETENESS,
+                    f"{name} {crm_id} {f}: hub {ours.get(f)!r}, CRM {theirs!r}, and nobody was asked",
                 )
 
     def _cannot_cross(self, ours: dict[str, object], theirs: object) -> bool:
@@ -245,8 +317,27 @@ class Oracle:
             for side, emails in found.items():
                 if emails.count(email) > len(births):
                     raise Broken(
-                        f"{email} is in {side} {emails.count(email)} times, entered {len(births)} times"
+                        Invariant.EFFECTIVELY_ONCE,
+                        f"{email} is in {side} {emails.count(email)} times, entered {len(births)} times",
                     )
+
+    def _nothing_made_twice(self) -> None:
+        """No hub record has two records in one CRM: neither by its id there, nor by the journal."""
+        for name in NAMES:
+            for object_name in OBJECTS.values():
+                ids = [row.values.get("Hub_Id") for row in self.g.accounts[name].rows(object_name)]
+                for hub_id, times in Counter(filter(None, ids)).items():
+                    if times > 1:
+                        raise Broken(
+                            Invariant.EFFECTIVELY_ONCE, f"{name} has {times} records of the hub's {hub_id}"
+                        )
+            for row in self.g.rows(
+                "select entity, hub_id, count(*) from sync.change where connection = %s and side = 'crm'"
+                " and kind = 'create' group by entity, hub_id, crm_id having count(*) > 1", name,
+            ):  # fmt: skip
+                raise Broken(
+                    Invariant.EFFECTIVELY_ONCE, f"{name}: the journal tells of one create twice: {row}"
+                )
 
     def _no_lost_update(self) -> None:
         journal = {
@@ -263,7 +354,7 @@ class Oracle:
             if (*key, value) in journal or (key, value) in self.diary.unseen:
                 continue
             if (key, value) in self.diary.replaced or not self._is_current(key, value):
-                raise Broken(f"lost without a trace: {key} was {value!r}")
+                raise Broken(Invariant.NO_LOST_UPDATE, f"lost without a trace: {key} was {value!r}")
 
     def _nothing_invented(self) -> None:
         """Whatever came from a CRM into the hub, or was disputed, somebody wrote there: never an echo of ours."""
@@ -275,7 +366,10 @@ class Oracle:
             if f == "city" and value is not None and value == value.upper():
                 continue  # beta's own spelling of what we sent
             if not any(self._same(name, f, {f: value}, theirs) for theirs in written):
-                raise Broken(f"nobody wrote {value!r} into {name} {row['crm_id']} {f}, but the hub took it")
+                raise Broken(
+                    Invariant.NO_LOST_UPDATE,
+                    f"nobody wrote {value!r} into {name} {row['crm_id']} {f}, but the hub took it",
+                )
         for row in self.g.rows(
             "select connection, crm_id, field, crm_value from review.conflict where field = 'phone'"
         ):
@@ -283,7 +377,10 @@ class Oracle:
                 (str(row["connection"]), str(row["crm_id"]), str(row["field"])), {None}
             )
             if row["crm_value"] not in written:
-                raise Broken(f"nobody wrote {row['crm_value']!r}, but it is disputed: {row}")
+                raise Broken(
+                    Invariant.CONFLICT_COMPLETENESS,
+                    f"nobody wrote {row['crm_value']!r}, but it is disputed: {row}",
+                )
 
     def _is_current(self, key: Key, value: str | None) -> bool:
         side, record, f = key

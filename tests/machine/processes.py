@@ -1,0 +1,76 @@
+"""Processes of their own: killed at any statement and started again, two at once on the same streams, one that sleeps.
+
+Here belong the steps of stories that need a second process; how such a process lives and dies is in `child.py`.
+"""
+
+import random
+from collections.abc import Sequence
+from functools import partial
+
+from tests.machine.child import Child, interleaved
+from tests.machine.ground import NAMES
+from tests.machine.parts import Part, parts
+from tests.machine.trouble import Trouble
+
+LAST_PLACE = 900
+"""Statements and calls, before and after each: about what a sync with a few changes has."""
+
+
+class Processes(Trouble):
+    """Syncs in processes of their own."""
+
+    def kill(self, rng: random.Random) -> None:
+        """A sync is killed in the middle of its work, once or more often, and perhaps started again at once."""
+        name = rng.choice(NAMES)
+        for _ in range(rng.randrange(1, 4)):
+            self.act(rng)
+        if rng.random() < 0.3:  # what a process leaves behind that got no answer, its successor finds
+            self.g.crms[name].faults.timeout = rng.choice(("before", "after"))
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            child = self._child(parts(name), die_at=rng.randrange(1, LAST_PLACE))
+            while child.serve():
+                pass
+            self.g.crms[name].heal()
+        self.run(rng.choice(([], parts(name))))
+
+    def both(self, rng: random.Random) -> None:
+        """Two processes sync at once, the same connection or one each, and either may be killed."""
+        name = rng.choice(NAMES)
+        for _ in range(rng.randrange(2, 5)):
+            self.act(rng)
+        children = [
+            self._child(parts(each), stepwise=True) for each in (name, rng.choice((name, name, *NAMES)))
+        ]
+        self.g.hit("two processes")
+        interleaved(children, rng, deaths=rng.choice((0, 0, 1, 2)))
+
+    def asleep(self, rng: random.Random) -> None:
+        """A process sleeps for hours between any two statements; others take over its work; then it wakes up."""
+        name = rng.choice(NAMES)
+        for _ in range(rng.randrange(1, 4)):
+            self.act(rng)
+        child = self._child(parts(name), stepwise=True)
+        left, alive = rng.randrange(1, LAST_PLACE // 2), child.serve()
+        while alive and (left > 0 or not child.idle()):
+            child.go_on()
+            left, alive = left - 1, child.serve()
+        if not alive:
+            return
+        self.g.hit("process asleep")
+        self.g.wait(rng.choice((60, 7200)))
+        self.act(rng)
+        self.run(parts(name))
+        self.act(rng)
+        while alive:
+            child.go_on()
+            alive = child.serve()
+
+    def _child(self, todo: Sequence[Part], *, die_at: int | None = None, stepwise: bool = False) -> Child:
+        self.g.lagging(todo[0][2])
+        return Child(
+            self.g,
+            todo,
+            die_at=die_at,
+            stepwise=stepwise,
+            before_write=partial(type(self).before_write, self),
+        )
