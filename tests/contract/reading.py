@@ -16,11 +16,24 @@ from crm_sync.connectors.crm import (
     ReadRequest,
     Window,
 )
-from crm_sync.core.spec import Condition, Operator, StreamSpec
+from crm_sync.core.spec import Condition, FieldType, Operator, StreamSpec
 from tests.contract.ground import MANY, Ground
 from tests.contract.kit import Log, Person, Record, by_id, delete, moment, read, records, taken, vendor, write
 
 SECOND = timedelta(seconds=1)
+
+
+def texts_of(one: str, other: str) -> list[tuple[Operator, tuple[str, ...]]]:
+    return [
+        *((operator, (one,)) for operator in (Operator.EQ, Operator.NEQ)),
+        *((operator, (one, other)) for operator in (Operator.IN, Operator.NOT_IN)),
+        *((operator, ()) for operator in (Operator.IS_BLANK, Operator.IS_NOT_BLANK)),
+    ]
+
+
+_NUMBERS = [(o, ("6",)) for o in (Operator.LT, Operator.LTE, Operator.GT, Operator.GTE)] + [
+    (o, ("7",)) for o in (Operator.EQ, Operator.LTE, Operator.GT)
+]
 
 
 class Reading(Ground):
@@ -133,6 +146,38 @@ class Reading(Ground):
         assert kept(Operator.IS_BLANK) == {None}
         assert kept(Operator.IS_NOT_BLANK) == {f"A{tag}", f"B{tag}"}
         assert kept(Operator.EQ, f"x' OR {name} != '{tag}") == set()
+
+    def test_what_a_filter_leaves_out_is_told(self, crm, streams, person, settle):
+        """By the words of the listing: each record is in it or told to be left out, whatever an operator makes of blanks."""
+        assert list(crm.left(streams["contact"], Window(crm.now()))) == []
+        tag = uuid4().hex[:12]
+        texts = [f"A{tag}", f"B{tag}", None]
+        cases = [
+            (streams["contact"], streams["contact"].field("first_name"), texts, texts_of(*texts[:2])),
+            (*self.of_type(streams, FieldType.NUMBER), ["5", "7", None], _NUMBERS),
+        ]
+        for stream, spec, values, conditions in cases:
+            ids = []
+            for value in values:
+                sample = {**self.sample(stream), spec.name: value}
+                ids.append(person.create(stream.object, vendor(stream, sample)))
+            settle()
+            window = Window(min(moment(r[MODIFIED_AT]) for r in records(crm.by_ids(stream, ids))))
+            for operator, given in conditions:
+                filtered = replace(stream, filters=(Condition(spec.vendor.name, operator, given),))
+                inside = set(ids) & set(by_id(read(crm, filtered, window.start)))
+                assert crm.fulfilling(filtered, ids) == inside, operator
+                left = records(crm.left(filtered, window))
+                assert set(ids) - inside <= {record[CRM_ID] for record in left}, operator
+                assert all(moment(record[MODIFIED_AT]) >= window.start for record in left)
+
+    def test_a_deleted_record_fulfils_nothing(self, crm, contact, person, settle):
+        condition = Condition(contact.field("last_name").vendor.name, Operator.IS_NOT_BLANK)
+        filtered = replace(contact, filters=(condition,))
+        kept, lost = (person.create(contact.object, vendor(contact, self.sample(contact))) for _ in range(2))
+        person.delete(contact.object, lost)
+        settle()
+        assert crm.fulfilling(filtered, [kept, lost]) == {kept}
 
     def test_a_deleted_record_is_told(self, crm, contact, person, settle):
         kept, lost = (person.create(contact.object, vendor(contact, self.sample(contact))) for _ in range(2))
