@@ -12,7 +12,16 @@ from typing import Annotated
 
 import typer
 
-from crm_sync.commands import conflicts_app, console, guard_app, match_app, plan_app, undo_app, verify_app
+from crm_sync.commands import (
+    conflicts_app,
+    console,
+    guard_app,
+    match_app,
+    parked_app,
+    plan_app,
+    undo_app,
+    verify_app,
+)
 from crm_sync.commands.options import AsJson, Debug
 
 app = typer.Typer(
@@ -31,6 +40,7 @@ app.command("undo", epilog=undo_app.EXAMPLES)(undo_app.undo)
 app.add_typer(guard_app.app, name="guard")
 app.add_typer(plan_app.app, name="plan")
 app.command("apply", epilog=plan_app.APPLY_EXAMPLES)(plan_app.apply)
+app.add_typer(parked_app.app, name="parked")
 app.command("match", epilog=match_app.EXAMPLES)(match_app.match)
 app.command("verify", epilog=verify_app.EXAMPLES)(verify_app.verify)
 
@@ -160,8 +170,8 @@ def sync(
 def status(as_json: AsJson = False, _debug: Debug = False) -> None:
     """How far every stream is: last run, watermark, records linked, and what waits.
 
-    Changed: records that the next sync looks at. Waiting: for a record they refer to. Parked: a value that cannot be
-    accepted. Conflicts: a person decides.
+    Changed: records that the next sync looks at. Waiting: for a record they refer to. Parked: refused, and not
+    tried again by itself. Conflicts: a person decides. Below: what the guard holds back, and who can mend what is parked.
     """
     from crm_sync.commands.status import status as run
 

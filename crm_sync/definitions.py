@@ -17,6 +17,7 @@ from crm_sync.assets import (
     jobs,
     match,
     parity,
+    parked,
     resolve,
     schema_check,
     streams,
@@ -46,6 +47,7 @@ def build(system: System, settings: Settings, *, connect: Connect | None = None)
             *parity.checks(system, settings),
             *guard.checks(system),
             *approval.checks(system, settings),
+            *parked.checks(system, settings),
             *schema_check.schema_checks(system),
         ],
         jobs=[
@@ -55,6 +57,7 @@ def build(system: System, settings: Settings, *, connect: Connect | None = None)
             resolve.resolve_job(system, settings),
             parity.verify_job(system),
             approval.apply_job(system, settings),
+            parked.requeue_job(),
             *automatic.auto_jobs(system, settings),
         ],
         schedules=[

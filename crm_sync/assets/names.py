@@ -11,6 +11,7 @@ CHECK = "conflicts"
 GUARD = "guard"
 APPROVAL = "approval"
 PARITY = "parity"
+PARKED = "parked"
 
 RESOLVE = "resolve_conflicts"
 RECHECK = "recheck_conflicts"
@@ -18,6 +19,7 @@ AUTO_RESOLVE = "auto_resolve"
 SYNC_ALL = "sync_all"
 VERIFY = "verify"
 APPLY_PLAN = "apply_plan"
+REQUEUE = "requeue_parked"
 
 CONNECTION_TAG = "crm/connection"  # on runs; dagster.yaml lets one run with the same value go at a time
 BACKFILL_TAG = "dagster/backfill"

@@ -1,6 +1,8 @@
 """`crm-sync status`: how far every stream is."""
 
 import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -12,13 +14,14 @@ from crm_sync.commands import console
 from crm_sync.commands.workspace import workspace
 from crm_sync.core.errors import ConnectionState
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub import breaker, dirty, parked
+from crm_sync.hub import breaker, dirty, holds, parked, parked_list
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """One stream. Times are UTC; changed: records that have to be looked at; waiting: records with a reference whose
-    target is not in the other side yet; conflicts: open ones; connection: how its connection is, and why."""
+    target is not in the other side yet; parked_by_owner: who can do something about how many of the parked ones; conflicts:
+    open ones; held: the guard's open holds that stop it, by number; connection: how its connection is, and why."""
 
     stream: str
     direction: str
@@ -26,7 +29,9 @@ class State:
     changed: int
     waiting: int
     parked: int
+    parked_by_owner: Mapping[str, int]
     conflicts: int
+    held: Mapping[int, str]
     watermark: datetime | None
     last_run: datetime | None
     last_status: str | None
@@ -62,6 +67,8 @@ def status(*, as_json: bool) -> None:
     console.out.print(table)
     for health in healths.values():
         _show(health)
+    _show_held(states)
+    _show_parked(states)
 
 
 def _show(health: breaker.Health) -> None:
@@ -72,6 +79,27 @@ def _show(health: breaker.Health) -> None:
     again = f" It is tried again at {health.open_until:%H:%M:%S}." if health.open_until else ""
     text = f"{health.connection} is {health.state}{since} (UTC): {health.reason}{again}"
     console.out.print(text, markup=False, soft_wrap=True)
+
+
+def _show_held(states: Sequence[State]) -> None:
+    """What the guard holds back, each hold once: that of a connection concerns all its streams."""
+    held = {number: (s.stream, text) for s in reversed(states) for number, text in s.held.items()}
+    for number, (stream, text) in sorted(held.items()):
+        console.out.print(
+            f"held back: {stream}: {text} (`crm-sync guard confirm {number}` lets it through)",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _show_parked(states: Sequence[State]) -> None:
+    """Who can do something about how many records, of all streams."""
+    owners: Counter[str] = Counter()
+    for s in states:
+        owners.update(s.parked_by_owner)
+    if owners:
+        told = "; ".join(f"{owner or 'unknown'}: {number:,}" for owner, number in owners.most_common())
+        console.out.print(f"parked, by who can mend it: {told} (`crm-sync parked list` says what to do)")
 
 
 def state(conn: psycopg.Connection, stream: StreamSpec, health: breaker.Health) -> State:
@@ -93,6 +121,8 @@ def state(conn: psycopg.Connection, stream: StreamSpec, health: breaker.Health) 
         changed=dirty.count(conn, stream),
         waiting=_waiting(conn, stream),
         parked=parked.count(conn, stream),
+        parked_by_owner=parked_list.by_owner(conn, stream),
+        held={hold.id: hold.sentence for hold in holds.of_stream(conn, stream)},
         connection=health.state,
         connection_reason=health.reason,
         **row,

@@ -58,7 +58,8 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """How many records wait for one reason. parked: of them, those that nothing but a person or a change sets going."""
+    """How many records wait for one reason. reasons: rows of the list, for a record may have several. parked: records that
+    nothing but a person or a change sets going."""
 
     connection: str
     entity: str
@@ -66,6 +67,8 @@ class Group:
     owner: str | None
     cause: str | None
     fix: str | None
+    retryable: str | None
+    reasons: int
     records: int
     parked: int
 
@@ -91,7 +94,7 @@ def groups(conn: Connection, which: Which) -> list[Group]:
     with conn.cursor(row_factory=class_row(Group)) as cursor:
         return cursor.execute(
             "select connection, entity, code, min(owner) as owner, min(cause) as cause, min(fix) as fix,"
-            " count(distinct (side, record_id)) as records,"
+            " min(retryable) as retryable, count(*) as reasons, count(distinct (side, record_id)) as records,"
             " count(distinct (side, record_id)) filter (where state = 'parked') as parked"
             f" from review.parked where {_WHICH} group by connection, entity, code"
             " order by records desc, connection, entity, code",
