@@ -48,7 +48,13 @@ def note(conn: Connection, stream: StreamSpec, page: Page, staged: Staged) -> No
         key,
     ).fetchall()
     if rows:
-        _shorten(conn, stream, [row[0] for row in rows])
+        noted = [row[0] for row in rows]
+        _shorten(conn, stream, noted)
+        conn.execute(
+            "insert into sync.mark (stream, by_hub, crm_id) select s.id, false, unnest(%s::text[]) from sync.stream s"
+            " where s.connection = %s and s.entity = %s",
+            [noted, stream.connection, stream.entity],
+        )
 
 
 def _none_merged(conn: Connection, page: Page, survivor: str) -> bool:

@@ -1,0 +1,38 @@
+"""Converted leads, at the end of a chunk of the hub step: its records are linked, and what the CRM said last is taken."""
+
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from psycopg import Connection
+
+from crm_sync.core.errors import ErrorClass
+from crm_sync.core.spec import StreamSpec
+from crm_sync.hub import conversion, conversion_partners
+from crm_sync.hub.parked import Parked
+from crm_sync.steps.work import Work
+
+
+def follow_conversions(work: Work, crm_ids: Collection[str]) -> None:
+    """Carry over what hangs on converted leads, as far as these records make it possible. One index probe if the
+    connection has converted none."""
+    conn, connection = work.conn, work.stream.connection
+    if not crm_ids or not conversion.concerned(conn, work.stream, sorted(crm_ids)):
+        return
+    conversion.identify(conn, connection)
+    work.report.add("converted", conversion.end(conn, connection))
+    work.report.add("carried_over", conversion.carry(conn, connection, work.store.run_id))
+
+
+def held_by_conversions(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> dict[UUID, Parked]:
+    """Those of these hub records, which have no link, that must not be created in the CRM, each with the reason: it has
+    the lead they come from."""
+    found = {}
+    for hub_id, crm_id in conversion_partners.waiting(conn, stream, hub_ids).items():
+        what = (
+            f"it comes from a converted lead, which {stream.connection} has as {crm_id}: that record becomes its partner"
+            f" as soon as it is one of {stream.name}"
+        )
+        found[hub_id] = Parked(
+            "hub", str(hub_id), "", ErrorClass.VALIDATION, "CONVERSION_WAITS", what, None, hub_id
+        )
+    return found
