@@ -12,7 +12,7 @@ from uuid import UUID
 from psycopg import Connection, sql
 
 from crm_sync.core.spec import FieldSpec, StreamSpec
-from crm_sync.hub import match_conflicts, similar
+from crm_sync.hub import conversion_partners, match_conflicts, similar
 from crm_sync.hub.similar import Review
 from crm_sync.hub.sql import base_table, hub_table, ident, match_key
 
@@ -35,6 +35,7 @@ def rules(stream: StreamSpec) -> list[str]:
 def find(conn: Connection, stream: StreamSpec) -> dict[str, Review]:
     """Look for the partner of each record that has none yet; returns those about which a person decides, by CRM id."""
     _by_external_id(conn, stream)
+    conversion_partners.match(conn, stream)
     reviews = match_conflicts.follow(conn, stream)
     for number, rule in enumerate(stream.match, 1):
         _by_rule(conn, stream, [stream.field(name) for name in rule], number)

@@ -14,7 +14,7 @@ from psycopg import Connection, sql
 
 from crm_sync.connectors.crm import CRM_ID, DELETED, HUB_ID, MERGED_INTO, MODIFIED_AT, Page
 from crm_sync.core.spec import FieldSpec, StreamSpec, template_fields
-from crm_sync.hub import aliases, schema, staging
+from crm_sync.hub import aliases, conversion, schema, staging
 from crm_sync.hub.sql import canonical_crm, ident, mirror_table, render
 
 
@@ -54,6 +54,7 @@ def merge(
     """
     staged = staging.load(conn, page)
     aliases.note(conn, stream, page, staged)
+    conversion.note(conn, stream, page, staged)
     held = schema.held(conn, stream)  # of another type now: as good as absent
     fields = [
         (spec, value)

@@ -90,8 +90,10 @@ def base_of(stream: StreamSpec, entity: str) -> sql.Identifier:
 
 def alive(mirror: str) -> sql.Composed:
     """Condition over a row of the mirror: the CRM has the record, and it takes part in the sync (deleted and merged ones,
-    and those that have left the mapping's filter, do not)."""
-    return sql.SQL("(not {} and not {})").format(ident(mirror, "deleted"), ident(mirror, "outside"))
+    those that have left the mapping's filter, and converted leads do not)."""
+    return sql.SQL("(not {} and not {} and not {})").format(
+        ident(mirror, "deleted"), ident(mirror, "outside"), ident(mirror, "lead_converted")
+    )
 
 
 def let_go(spec: FieldSpec) -> sql.Composable:

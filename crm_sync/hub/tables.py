@@ -112,12 +112,13 @@ def _mirror(conn: Connection, stream: StreamSpec) -> None:
         sql.SQL(
             'create table if not exists {} (crm_id text collate "C" primary key, modified_at timestamptz,'
             " deleted boolean not null default false, merged_into text, hub_id text, outside boolean not null default false,"
-            " seen_at timestamptz not null default clock_timestamp()) with (fillfactor = 90)"
+            " lead_converted boolean not null default false, seen_at timestamptz not null default clock_timestamp()) with (fillfactor = 90)"
         ).format(table)
     )
     existing = _columns(conn, stream.connection, stream.entity)
-    if "outside" not in existing:
-        _add(conn, table, "outside", sql.SQL("boolean not null default false"))
+    for flag in ("outside", "lead_converted"):
+        if flag not in existing:
+            _add(conn, table, flag, sql.SQL("boolean not null default false"))
     for spec in stream.fields:
         if spec.name not in existing:
             _add(conn, table, spec.name, sql.SQL("text"))

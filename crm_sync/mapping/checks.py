@@ -30,6 +30,7 @@ RESERVED_FIELDS = frozenset(
             "deleted",
             "merged_into",
             "outside",
+            "lead_converted",
             "seen_at",
         ),  # of every mirror
         *("linked_at", "linked_by", "hub_state", "crm_state"),  # of every base

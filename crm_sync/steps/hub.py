@@ -30,6 +30,7 @@ from crm_sync.hub.dirty import Entry
 from crm_sync.hub.plain import Taken
 from crm_sync.hub.sql import base_table
 from crm_sync.hub.store import Store
+from crm_sync.steps.conversion import follow_conversions
 from crm_sync.steps.gate import OPEN, Gate
 from crm_sync.steps.guard import Brake, guarding
 from crm_sync.steps.identity import unchanged
@@ -127,6 +128,7 @@ class _Chunk:
         hub_ids |= set(linker.open.values())
         open_ids = self._look(hub_ids) if hub_ids else set()
         looked_at = {e.crm_id for e in entries if e.crm_id is not None}
+        follow_conversions(work, looked_at)
         run_id = work.store.run_id
         parked.replace(self.conn, self.stream, "crm", looked_at, work.failed, run_id)
         # With nothing left to send, it does not matter any more why something could not be sent.
