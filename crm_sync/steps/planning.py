@@ -18,6 +18,7 @@ from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.parked import Parked
 from crm_sync.hub.store import Store
+from crm_sync.steps.conversion import held_by_conversions
 from crm_sync.steps.merges import held_by_merges
 from crm_sync.steps.options import Options
 from crm_sync.steps.reasons import invalid_value
@@ -183,7 +184,8 @@ def _creates(
 ) -> Iterator[Intent]:
     matching = link.waiting_matches(conn, stream, hub_ids)
     made.refused += [_match_waits(hub_id) for hub_id in sorted(matching)]
-    kept = held_by_merges(conn, stream, [hub_id for hub_id in hub_ids if hub_id not in matching])
+    free = [hub_id for hub_id in hub_ids if hub_id not in matching]
+    kept = held_by_conversions(conn, stream, free) | held_by_merges(conn, stream, free)
     made.refused += kept.values()
     matching |= kept.keys()
     columns = wide.read_hub(conn, stream, [hub_id for hub_id in hub_ids if hub_id not in matching])
