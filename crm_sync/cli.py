@@ -17,6 +17,7 @@ from crm_sync.commands import (
     console,
     guard_app,
     match_app,
+    merges_app,
     parked_app,
     plan_app,
     undo_app,
@@ -42,6 +43,7 @@ app.add_typer(plan_app.app, name="plan")
 app.command("apply", epilog=plan_app.APPLY_EXAMPLES)(plan_app.apply)
 app.add_typer(parked_app.app, name="parked")
 app.command("match", epilog=match_app.EXAMPLES)(match_app.match)
+app.command("merges", epilog=merges_app.EXAMPLES)(merges_app.merges)
 app.command("verify", epilog=verify_app.EXAMPLES)(verify_app.verify)
 
 

@@ -133,6 +133,12 @@ OWN: tuple[Entry, ...] = (
           "Merge the doubles, or correct the value by which they match."),
     entry("MATCH_REVIEW", _C.VALIDATION, "Hub records are alike, but not alike enough to link without a person.",
           "Decide with `crm-sync match --review`."),
+    entry("MERGE_WAITS", _C.VALIDATION, "The CRM merged the record into one that another hub record has.",
+          "Decide with `crm-sync merges` whether the two hub records become one."),
+    entry("DOUBLE", _C.VALIDATION, "The CRM has two records of one hub record: those of two that were made one.",
+          "Merge the two in the CRM, or delete one of them there."),
+    entry("CONVERSION_WAITS", _C.VALIDATION, "The record comes from a converted lead, which the CRM has as a lead still.",
+          "Move the CRM's record on, so that it is one of the contacts."),
     # the hub's own tables
     entry("HUB_REQUIRED", _C.VALIDATION, "A column of the hub's table must not be null.",
           "Fill in the field in the CRM, or drop the constraint of the hub's table."),
