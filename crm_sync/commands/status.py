@@ -13,14 +13,15 @@ from psycopg.rows import dict_row
 from crm_sync.commands import console
 from crm_sync.commands.workspace import workspace
 from crm_sync.core.errors import ConnectionState
-from crm_sync.core.spec import StreamSpec
-from crm_sync.hub import breaker, dirty, holds, parked, parked_list
+from crm_sync.core.spec import StreamSpec, System
+from crm_sync.hub import breaker, dirty, holds, parked, parked_list, waiting
+from crm_sync.hub.waiting import Waiting
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One stream. Times are UTC; changed: records that have to be looked at; waiting: records with a reference whose
-    target is not in the other side yet; parked_by_owner: who can do something about how many of the parked ones; conflicts:
+    """One stream. Times are UTC; changed: records that have to be looked at; waiting: references whose target is not in
+    the other side yet, waiting_for: by field and cause; parked_by_owner: who can do something about how many of the parked ones; conflicts:
     open ones; held: the guard's open holds that stop it, by number; connection: how its connection is, and why."""
 
     stream: str
@@ -28,6 +29,7 @@ class State:
     linked: int
     changed: int
     waiting: int
+    waiting_for: Sequence[Waiting]
     parked: int
     parked_by_owner: Mapping[str, int]
     conflicts: int
@@ -45,7 +47,7 @@ def status(*, as_json: bool) -> None:
     with psycopg.connect(here.database(), autocommit=True) as conn:
         conn.execute("set timezone = 'UTC'")
         healths = {c.name: breaker.health(conn, c.name) for c in here.system.connections}
-        states = [state(conn, stream, healths[stream.connection]) for stream in here.streams()]
+        states = [state(conn, here.system, stream, healths[stream.connection]) for stream in here.streams()]
     if as_json:
         console.out.print(
             json.dumps([asdict(s) for s in states], default=str, indent=2), soft_wrap=True, markup=False
@@ -69,6 +71,7 @@ def status(*, as_json: bool) -> None:
         _show(health)
     _show_held(states)
     _show_parked(states)
+    _show_waiting(states)
 
 
 def _show(health: breaker.Health) -> None:
@@ -102,8 +105,25 @@ def _show_parked(states: Sequence[State]) -> None:
         console.out.print(f"parked, by who can mend it: {told} (`crm-sync parked list` says what to do)")
 
 
-def state(conn: psycopg.Connection, stream: StreamSpec, health: breaker.Health) -> State:
+def _show_waiting(states: Sequence[State]) -> None:
+    """Which references wait for what, and since when; ids only."""
+    for s in states:
+        for one in s.waiting_for:
+            more = ", ..." if one.number > len(one.missing) else ""
+            console.out.print(
+                f"waiting: {s.stream}: {one.number:,} of {one.field} in the {_SIDES[one.side]} since"
+                f" {one.since:%Y-%m-%d %H:%M}: {one.target} {one.because} ({', '.join(one.missing)}{more})",
+                markup=False,
+                soft_wrap=True,
+            )
+
+
+_SIDES = {"hub": "hub", "crm": "CRM"}
+
+
+def state(conn: psycopg.Connection, system: System, stream: StreamSpec, health: breaker.Health) -> State:
     """What the database says about one stream."""
+    waits = waiting.find(conn, stream, {s.entity: s for s in system.connection(stream.connection).streams})
     base = sql.Identifier(stream.connection, f"{stream.entity}_base")
     query = sql.SQL(
         "select (select count(*) from {base}) as linked,"
@@ -119,7 +139,8 @@ def state(conn: psycopg.Connection, stream: StreamSpec, health: breaker.Health) 
         stream=stream.name,
         direction=stream.direction,
         changed=dirty.count(conn, stream),
-        waiting=_waiting(conn, stream),
+        waiting=sum(one.number for one in waits),
+        waiting_for=waits,
         parked=parked.count(conn, stream),
         parked_by_owner=parked_list.by_owner(conn, stream),
         held={hold.id: hold.sentence for hold in holds.of_stream(conn, stream)},
@@ -127,31 +148,3 @@ def state(conn: psycopg.Connection, stream: StreamSpec, health: breaker.Health) 
         connection_reason=health.reason,
         **row,
     )
-
-
-def _waiting(conn: psycopg.Connection, stream: StreamSpec) -> int:
-    """Linked records that refer to something without a link, on either side."""
-    conditions = [
-        sql.SQL(
-            "(h.{ref} is not null and not exists (select from {target} t where t.hub_id = h.{ref})"
-            " or m.{ref} is not null and not exists (select from {target} t where t.crm_id = m.{ref}))"
-        ).format(
-            ref=sql.Identifier(spec.name), target=sql.Identifier(stream.connection, f"{spec.entity}_base")
-        )
-        for spec in stream.columns
-        if spec.entity is not None
-    ]
-    if not conditions:
-        return 0
-    row = conn.execute(
-        sql.SQL(
-            "select count(*) from {base} b join {hub} h on h.id = b.hub_id join {mirror} m on m.crm_id = b.crm_id"
-            " and not m.deleted where {any}"
-        ).format(
-            base=sql.Identifier(stream.connection, f"{stream.entity}_base"),
-            hub=sql.Identifier("hub", stream.entity),
-            mirror=sql.Identifier(stream.connection, stream.entity),
-            any=sql.SQL(" or ").join(conditions),
-        )
-    ).fetchone()
-    return row[0] if row else 0

@@ -18,15 +18,17 @@ def is_over(conn: Connection, stream: StreamSpec, now: datetime, every: timedelt
     return row is None or bool(row[0])
 
 
-def begin(conn: Connection, stream: StreamSpec, now: datetime) -> None:
-    """Begin a round; this counts the links."""
+def begin(conn: Connection, stream: StreamSpec, now: datetime, after: timedelta | None = None) -> None:
+    """Begin a round; this counts the links. after: it follows the last one at this distance, so that the pace is kept
+    however late the runs are (None: it begins now)."""
     conn.execute(
         sql.SQL(
-            "insert into sync.round as r (connection, entity, linked, begun_at) select %s, %s, count(*), %s from {}"
+            "insert into sync.round as r (connection, entity, linked, begun_at)"
+            " select %(connection)s, %(entity)s, count(*), %(now)s from {}"
             " on conflict (connection, entity) do update set linked = excluded.linked, looked = 0, after = '',"
-            " begun_at = excluded.begun_at"
+            " begun_at = coalesce(greatest(r.begun_at + %(after)s, excluded.begun_at - %(after)s), excluded.begun_at)"
         ).format(base_table(stream)),
-        [stream.connection, stream.entity, now],
+        {"connection": stream.connection, "entity": stream.entity, "now": now, "after": after},
     )
 
 

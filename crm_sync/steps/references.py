@@ -24,8 +24,10 @@ def refresh(store: Store, crm: Crm, stream: StreamSpec, now: datetime, *, all_re
     if every is None or not any(spec.entity is not None for spec in stream.columns):
         return 0
     with store.transaction() as conn:
-        if all_read or rounds.is_over(conn, stream, now, every):
+        if all_read:
             rounds.begin(conn, stream, now)
+        elif rounds.is_over(conn, stream, now, every):
+            rounds.begin(conn, stream, now, after=every)
     changed = 0
     for _ in range(rounds.due(store.conn, stream, now, every, CALL)):
         ids = rounds.following(store.conn, stream, CALL)

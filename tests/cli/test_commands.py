@@ -43,9 +43,11 @@ def test_setup_then_check_then_sync_then_status(place: Place) -> None:
     # A company that one CRM never got keeps its people waiting there.
     place.rows("delete from salesforce.company_base where hub_id = (select company from hub.contact c join"
                " salesforce.contact_base b on b.hub_id = c.id where company is not null limit 1)")  # fmt: skip
+    place.rows("update salesforce.contact_base set company_agreed = false")
     after = {row["stream"]: row["waiting"] for row in json.loads(place.run("status", "--json").out)}
     assert after["salesforce/contact"] > 0
     assert after["hubspot/contact"] == 0
+    assert "waiting: salesforce/contact: " in place.run("status").out
 
 
 def test_a_sync_of_one_stream_touches_no_other(place: Place) -> None:

@@ -38,6 +38,9 @@ def _types(store: Store, left: End, right: End) -> set[int]:
 
 
 def _linked(store: Store, left: End, right: End, source: Source) -> None:
+    """Whether an association moves the modification time is told in both ways (airbyte #14390, #27199: it does not)."""
+    if not store.settings.links_touch_records:
+        return
     now = store.clock.now()
     for (one, number), (far, _) in ((left, right), (right, left)):
         table = store.tables[one.name]

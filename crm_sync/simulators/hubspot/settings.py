@@ -35,6 +35,7 @@ class Settings:
     export_delay: int = 200
     v3_association_status: int = 201
     default_lifecycle_stage: str = "lead"
+    links_touch_records: bool = True
 
     def change(self, values: Mapping[str, Any]) -> None:
         """Set some, all or none. Raises ValueError for a name that does not exist, or a value of another type."""
