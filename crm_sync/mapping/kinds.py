@@ -178,6 +178,11 @@ class HubSpotConnection(ConnectionModel):
         60,
         description="Seconds that HubSpot's search index may be behind; so long afterwards it is asked again.",
     )
+    associations_every: count(1, 168) | None = Field(  # type: ignore[valid-type]
+        None,
+        description="Hours within which the associations of every linked record are looked at: changing one does not move"
+        " a record's modification time. One call for 1,000 records and association. Default: full reads only.",
+    )
     check_before_write: Switch = Field(True, description=f"{_CHECK} One call for 100 records.")
     webhook_secret: Secret | None = Field(
         None, description="Secret that proves that a webhook is genuine. Default: `auth.client_secret`."
