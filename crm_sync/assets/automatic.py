@@ -6,7 +6,7 @@ import dagster as dg
 
 from crm_sync.assets import names, resolve, tables
 from crm_sync.assets.failures import told
-from crm_sync.core.errors import SyncError
+from crm_sync.core.errors import HeldBackError, SyncError
 from crm_sync.core.spec import ConnectionSpec, System
 from crm_sync.resources.connections import Connections
 from crm_sync.resources.hub import Hub
@@ -41,6 +41,8 @@ def auto_jobs(system: System, settings: Settings) -> list[dg.JobDefinition]:
                     failed.append(error)
                 else:
                     if done is not None:
+                        if done.held:
+                            failed.append(HeldBackError("; ".join(done.held)))
                         told_of = resolve.metadata(store, len(found), done).items()
                         shown |= {f"{connection.name}/{name}": value for name, value in told_of}
                 for entity in sorted({conflict.entity for conflict in found}):

@@ -7,6 +7,7 @@ values themselves right before they leave (`Brake`). What is stopped becomes a h
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 from psycopg import Connection
@@ -128,13 +129,17 @@ def guarding(
     try:
         yield brake
     except _ExceededError as error:
-        with store.transaction() as conn:
-            holds.stage(conn, [(What.BLANKS, name, hub_id) for name, hub_id in error.rows])
-            number = _open(store, place, error.excess, error.linked)
+        number = store.committed(partial(_stopped, place, error, store.run_id))
         raise held_back(stream.name, sentence(error.excess, error.linked), number, begun=True) from None
     if allowed and not options.dry_run:
-        with store.transaction() as conn:
-            _strike_off(conn, stream, side, brake.top, allowed, force=options.force)
+        top, force = brake.top, options.force
+        store.committed(lambda conn: _strike_off(conn, stream, side, top, allowed, force=force))
+
+
+def _stopped(place: Place, error: _ExceededError, run_id: str | None, conn: Connection) -> int:
+    """The hold of a run that has begun; its number."""
+    holds.stage(conn, [(What.BLANKS, name, hub_id) for name, hub_id in error.rows])
+    return _open(conn, place, error.excess, error.linked, run_id)
 
 
 def _strike_off(
@@ -167,23 +172,24 @@ def _check(
     side: Side = "hub" if place.side == "hub" else "crm"
     marks = counting.marked(store.conn, stream, max(stream.guard.least or 0, FEW) + 1)
     excess, linked = _excess(store, stream, side, marks, force=options.force)
-    if excess:
-        with store.transaction() as conn:
-            keys = [(one.what, one.field) for one in excess]
-            counts = counting.select(
-                conn, stream, side, marks, stream.guard, keys, force=options.force, except_holds=allowed
-            )
-            excess = judge(counts, linked, stream.guard)
-            if excess and options.dry_run:
-                report.notes.append(f"guard: this would be held back: {sentence(excess, linked)}")
-                excess = []
-            elif excess:
-                number = _open(store, place, excess, linked)
-    if excess:
+
+    def held(conn: Connection) -> tuple[list[Excess], int]:
+        """What is beyond the limits without what was confirmed, and the hold's number; 0 in a dry run, or without any."""
+        keys = [(one.what, one.field) for one in excess]
+        counts = counting.select(
+            conn, stream, side, marks, stream.guard, keys, force=options.force, except_holds=allowed
+        )
+        rest = judge(counts, linked, stream.guard)
+        number = _open(conn, place, rest, linked, store.run_id) if rest and not options.dry_run else 0
+        return rest, number
+
+    excess, number = store.committed(held) if excess else (excess, 0)
+    if number:
         raise held_back(stream.name, sentence(excess, linked), number)
+    if excess:
+        report.notes.append(f"guard: this would be held back: {sentence(excess, linked)}")
     if not options.dry_run and any(hold.cause == "limits" and hold.side == side for hold in found):
-        with store.transaction() as conn:
-            holds.withdraw(conn, place)
+        store.committed(lambda conn: holds.withdraw(conn, place))
     return marks.top
 
 
@@ -202,9 +208,9 @@ def _excess(
     return judge(counts, linked, guard), linked
 
 
-def _open(store: Store, place: Place, excess: Sequence[Excess], linked: int) -> int:
+def _open(conn: Connection, place: Place, excess: Sequence[Excess], linked: int, run_id: str | None) -> int:
     would = {f"{one.what} {one.field}".strip(): one.number for one in excess}
-    return holds.open_(store.conn, place, sentence(excess, linked), would, store.run_id, selected=True)
+    return holds.open_(conn, place, sentence(excess, linked), would, run_id, selected=True)
 
 
 def full_read(store: Store, stream: StreamSpec, read: int, options: Options, report: Report) -> None:
@@ -224,13 +230,16 @@ def full_read(store: Store, stream: StreamSpec, read: int, options: Options, rep
         if options.dry_run:
             report.notes.append(f"guard: this would be held back: {said}")
             return
-        with store.transaction() as conn:
-            number = holds.open_(conn, place, said, {"read": read}, store.run_id)
+        number = store.committed(lambda conn: holds.open_(conn, place, said, {"read": read}, store.run_id))
         raise held_back(stream.name, said, number, again="mend it and run the sync again with --full, or, ")
     if not options.dry_run and (confirmed or any(h.cause == "empty" for h in holds.of_stream(conn, stream))):
-        with store.transaction() as conn:
-            holds.withdraw(conn, place)
-            holds.done(conn, [hold.id for hold in confirmed])
+        store.committed(lambda conn: _came_back(conn, place, [hold.id for hold in confirmed]))
+
+
+def _came_back(conn: Connection, place: Place, passed: Sequence[int]) -> None:
+    """A full read brought enough: nothing is held back for that any more."""
+    holds.withdraw(conn, place)
+    holds.done(conn, passed)
 
 
 def held_back(what: str, said: str, number: int, *, begun: bool = False, again: str = "") -> HeldBackError:

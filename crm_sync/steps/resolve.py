@@ -6,10 +6,12 @@ next sync. The Dagster job, the command line and the web all come through here. 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as part
 from datetime import datetime, timedelta
 from itertools import groupby
+
+from psycopg import Connection
 
 from crm_sync.connectors.crm import Crm
 from crm_sync.core import ages
@@ -23,6 +25,7 @@ from crm_sync.steps.hub import hub
 from crm_sync.steps.options import Options, Report
 from crm_sync.steps.outbound import outbound
 from crm_sync.steps.ruling import enact
+from crm_sync.steps.unattended import beyond
 
 SIDES = ("hub", "crm")
 
@@ -47,13 +50,15 @@ class Selection:
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """How many conflicts were decided and which way, those a policy could not settle, what each stream did, and the
-    streams that a sync was working on: there the next sync applies the decisions. rule: the one that was made."""
+    streams that a sync was working on: there the next sync applies the decisions. rule: the one that was made. held: what
+    `automatic` has left to a person, because the guard does not let so much pass."""
 
     decided: dict[str, int]
     left: tuple[int, ...]
     reports: dict[str, Report]
     later: tuple[str, ...] = ()
     rule: Rule | None = None
+    held: tuple[str, ...] = ()
 
 
 def parse_ids(text: str) -> tuple[int, ...]:
@@ -161,13 +166,16 @@ def resolve(
         else:
             choices.setdefault(chosen, []).append(conflict)
     signed = f"{person}, {decision}" if isinstance(decision, Policy) else person
-    alike: list[Conflict] = []
-    rule = None
-    with store.transaction() as conn:
+
+    def decided(conn: Connection) -> tuple[Rule | None, list[Conflict]]:
+        made: tuple[Rule | None, list[Conflict]] = (None, [])
         if always is not None and conflicts:
-            rule, alike = enact(conn, system, conflicts, decision, always, person)
+            made = enact(conn, system, conflicts, decision, always, person)
         for chosen, group in choices.items():
             review.decide(conn, group, chosen, signed)
+        return made
+
+    rule, alike = store.committed(decided)
     concerned = {c.id: c for c in alike}
     concerned |= {c.id: c for chosen, group in choices.items() if chosen != "skip" for c in group}
     reports, later = _apply(store, system, crm, list(concerned.values()))
@@ -179,7 +187,8 @@ def resolve(
 def automatic(
     store: Store, system: System, crm: Callable[[str], Crm], connection: str, *, now: datetime
 ) -> Resolved | None:
-    """Settle the conflicts of a connection that nobody has looked at for as long as its file says; None without any.
+    """Settle the conflicts of a connection that nobody has looked at for as long as its file says; None without any. Of a
+    stream of which the guard does not let so much pass, none is decided: they wait for a person.
 
     Raises as `resolve` does.
     """
@@ -187,7 +196,18 @@ def automatic(
     found = overdue(store, system, connection, now) if option is not None else []
     if option is None or not found:
         return None
-    return resolve(store, system, crm, found, option.policy, f"auto_resolve after {ages.text(option.after)}")
+    chosen = [(c, said) for c in found if (said := choice(c, option.policy)) is not None]
+    too_many = beyond(store, system, chosen)
+    few = [c for c in found if (c.connection, c.entity) not in too_many]
+    done = resolve(store, system, crm, few, option.policy, f"auto_resolve after {ages.text(option.after)}")
+    return replace(
+        done,
+        held=tuple(
+            f"{connection}/{entity}: nothing was decided: {said}. If it is meant, decide:"
+            f" crm-sync conflicts resolve --connection {connection} --entity {entity} --policy {option.policy}"
+            for (connection, entity), said in too_many.items()
+        ),
+    )
 
 
 def overdue(store: Store, system: System, connection: str, now: datetime) -> list[Conflict]:
@@ -220,9 +240,8 @@ def reopen(store: Store, system: System, number: int) -> None:
     with (
         store.exclusive(f"hub {found.entity}"),
         store.exclusive(f"{found.connection}/{found.entity}"),
-        store.transaction() as conn,
     ):
-        if not review.reopen(conn, number):
+        if not store.committed(lambda conn: review.reopen(conn, number)):
             raise SyncError(
                 f"conflict {number}: the decision is being applied, or a write that carries it has no answer yet"
             )

@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from crm_sync.core.errors import BusyError, CrmError, SyncError
+from crm_sync.core.guard import Guard, Limit
 from crm_sync.core.rules import When
-from crm_sync.core.spec import AutoResolve, Policy
+from crm_sync.core.spec import AutoResolve, Policy, System
 from crm_sync.hub import review, rules
 from crm_sync.hub.store import Store
 from crm_sync.steps import resolve as steps
@@ -374,3 +375,42 @@ def test_equal_times_go_on_waiting(world: World, store: Store) -> None:
     assert steps.overdue(store, world.system, "acme", steps.moment(store)) == []
     world.conn.execute("update review.conflict set crm_changed_at = null")
     assert steps.overdue(store, world.system, "acme", steps.moment(store)) == []
+
+
+def test_what_nobody_looked_at_does_not_pass_the_guard(world: World, store: Store) -> None:
+    """Decisions by the clock ran without the guard's limits, as if a person had looked at each."""
+    disputes(world, 3)
+    _automatic(world, Policy.CRM_WINS)
+    world.conn.execute("update review.conflict set values_at = 'epoch'")
+    world.system = _guarded(world.system, blanks=1)
+    ids = sorted(states(world))
+    for c in review.find(world.conn, ids=ids[:2]):  # what the CRM has is blank
+        world.accounts["acme"].person_edit("Contact", c.crm_id, {"Phone": None})
+    world.wait(minutes=1)
+    world.sync()
+    world.conn.execute("update review.conflict set values_at = 'epoch'")
+
+    def settle() -> steps.Resolved:
+        done = steps.automatic(
+            store, world.system, lambda name: world.crms[name], "acme", now=steps.moment(store)
+        )
+        assert done is not None
+        return done
+
+    done = settle()
+    assert done.decided == {}
+    (said,) = done.held
+    assert "acme/contact: nothing was decided: 2 records would lose phone (blanks: 1 may pass)" in said
+    assert set(states(world).values()) == {"open"}
+    assert world.one("select count(phone) from hub.contact") == 3
+    world.system = _guarded(world.system, blanks=2)
+    done = settle()
+    assert (done.decided, done.held) == ({"use_crm": 3}, ())
+    assert world.one("select count(phone) from hub.contact") == 1
+
+
+def _guarded(system: System, *, blanks: int) -> System:
+    (connection,) = system.connections
+    guard = Guard(blanks=Limit(number=blanks))
+    streams = tuple(replace(stream, guard=guard) for stream in connection.streams)
+    return replace(system, connections=(replace(connection, streams=streams),))
