@@ -54,13 +54,15 @@ def note(conn: Connection, listing: int, page: Page) -> None:
     columns = page.columns if isinstance(page, CsvPage) else tuple(page.batch.schema.names)
     crm_id, deleted = (roles.get(role, role) for role in (CRM_ID, DELETED))
     live = (
-        sql.SQL("lower({}) in ('true', '1') is not true").format(ident("s", deleted))
+        sql.SQL("({0} is null or {0} = 'false' or lower({0}) not in ('true', '1'))").format(
+            ident("s", deleted)
+        )
         if deleted in columns
         else sql.SQL("true")
     )
     conn.execute(
         sql.SQL(
-            "insert into sync.seen (listing, crm_ids) select %s, array_agg({}) from staging s where {} having count(*) > 0"
+            "insert into sync.seen (listing, crm_ids) select %s, string_agg({}, chr(10)) from staging s where {} having count(*) > 0"
         ).format(ident("s", crm_id), live),
         [listing],
     )
@@ -78,7 +80,7 @@ def doubtful(conn: Connection, stream: StreamSpec, listing: int) -> Iterator[lis
         conn.execute(
             sql.SQL(
                 "insert into doubtful select m.crm_id from {mirror} m left join (select distinct u.crm_id"
-                " from sync.seen s cross join lateral unnest(s.crm_ids) u(crm_id) where s.listing = %s) l"
+                " from sync.seen s cross join lateral string_to_table(s.crm_ids, chr(10)) u(crm_id) where s.listing = %s) l"
                 ' on l.crm_id collate "C" = m.crm_id where case when l.crm_id is null then not m.deleted and not m.outside'
                 " and m.seen_at < (select begun_at from sync.listing where id = %s) else m.deleted end"
             ).format(mirror=mirror_table(stream)),

@@ -18,11 +18,14 @@ def upgrade() -> None:
     )
     op.execute(
         "create table sync.seen (listing bigint not null references sync.listing on delete cascade,"
-        " crm_ids text[] not null)"
+        " crm_ids text not null)"
     )
+    op.execute(
+        "alter table sync.seen alter crm_ids set storage external"
+    )  # to compress them costs more than to write
     op.execute("create index seen_listing on sync.seen (listing)")
     op.execute(
-        "comment on table sync.seen is 'The live records that a listing has shown so far, a row a page: only when it has"
+        "comment on table sync.seen is 'The live records that a listing has shown so far, a row a page, one id a line: only when it has"
         " come to its end does anything follow from those that are missing.'"
     )
     op.execute(
