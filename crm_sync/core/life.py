@@ -56,10 +56,11 @@ def decide(p: Presence, stream: StreamSpec) -> Verdict:  # noqa: PLR0911 - the t
         return _dispute(d, stream, "deleted on one side and brought back on the other", "use_crm")
     deletes = stream.deletes
     policy = deletes.inbound if by_crm else deletes.outbound
-    what = f"{'deleted' if (crm_gone if by_crm else hub_gone) else 'brought back'} in the {'CRM' if by_crm else 'hub'}"
+    deleted = crm_gone if by_crm else hub_gone
+    what = f"{'deleted' if deleted else 'brought back'} in the {'CRM' if by_crm else 'hub'}"
     if policy is DeletePolicy.IGNORE or not (takes if by_crm else sends):
         return _apart(d, f"{what}: {_why_apart(stream, policy)}")
-    if p.edited:
+    if deleted and p.edited:
         return _dispute(
             d, stream, f"{what}, and edited on the other side", "use_hub" if by_crm else "use_crm"
         )

@@ -74,7 +74,7 @@ def _by_rule(conn: Connection, stream: StreamSpec, rule: Sequence[FieldSpec], nu
             "with wanted as materialized (select u.n, {mine} from unlinked u"
             " where u.found is null and u.candidates = 0 and u.how is null),"
             " keyed as materialized (select k.n, h.id from wanted k"
-            " cross join lateral (select h.id from {hub} h where {matched} offset 0) h),"
+            " cross join lateral (select h.id from {hub} h where {matched} and h.archived_at is null offset 0) h),"
             " pairs as (select k.n, k.id from keyed k"
             " left join lateral (select b.hub_id from {base} b where b.hub_id = k.id offset 0) b on true"
             " where b.hub_id is null and k.id not in (select found from unlinked where found is not null)),"
@@ -101,6 +101,13 @@ def set_aside_in_doubt(conn: Connection, stream: StreamSpec) -> list[str]:
         " where i.connection = %s and i.entity = %s and i.kind = 'create' and i.hub_id = u.found"
         " and lower(u.hub_id) is distinct from u.found::text returning u.crm_id",
         [stream.connection, stream.entity],
+    ).fetchall()
+    # One that may have been created in the place of a deleted record, with which its hub record is linked until then.
+    rows += conn.execute(
+        "update unlinked u set found = null, candidates = -1 from sync.intent i"
+        " where i.connection = %s and i.entity = %s and i.kind = 'create' and i.crm_id is not null"
+        " and (lower(u.hub_id) = i.hub_id::text or %s) returning u.crm_id",
+        [stream.connection, stream.entity, stream.external_id is None],
     ).fetchall()
     return [row[0] for row in rows]
 

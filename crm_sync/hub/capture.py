@@ -133,7 +133,7 @@ def capture_trigger(
 
 
 def _of_reference(statements: str, entity: str, spec: FieldSpec) -> sql.Composed:
-    return sql.SQL(statements).format(  # type: ignore[arg-type]
+    return sql.SQL(statements).format(
         entity=sql.Literal(entity),
         field=sql.Literal(spec.name),
         column=ident(spec.name),

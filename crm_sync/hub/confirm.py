@@ -18,7 +18,7 @@ from psycopg import Connection, sql
 
 from crm_sync.core.normalise import to_hub
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
-from crm_sync.hub import mirror, review, told
+from crm_sync.hub import life_sent, mirror, review, told
 from crm_sync.hub.intents import Intent, as_json
 from crm_sync.hub.sql import base_table, from_text, ident, mirror_table
 
@@ -87,6 +87,7 @@ def _confirm(conn: Connection, stream: StreamSpec, run_id: str | None) -> None:
     names = told.names(conn, stream, "sent")
     fields = [spec for spec in stream.fields if spec.name in names]
     _judge(conn, stream, fields)
+    life_sent.replace(conn, stream)
     _move_base(conn, stream, fields)
     _journal(conn, stream, run_id)
     review.close_written(conn, stream)

@@ -12,11 +12,13 @@ from typing import Literal
 
 from psycopg import Connection, sql
 
+from crm_sync.core.deletes import PRESENCE, DeletePolicy
 from crm_sync.core.guard import Counts, Guard, What
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, Policy, StreamSpec
 from crm_sync.hub import frozen
 from crm_sync.hub.differences import differs
-from crm_sync.hub.sql import alive, base_table, hub_now, hub_table, ident, mirror_table, to_text
+from crm_sync.hub.life import CONCERNED
+from crm_sync.hub.sql import alive, base_table, hub_changed, hub_now, hub_table, ident, mirror_table, to_text
 
 Side = Literal["hub", "crm"]
 """Where would be written: `hub` is the hub step, `crm` the outbound step."""
@@ -169,7 +171,9 @@ def _conditions(
         for spec in stream.fields
         if spec.name not in seen and (moved := _moves(spec, side, force=force)) is not None
     ]
-    there = sql.SQL("h.id is not null and m.crm_id is not null and {}").format(alive("m"))
+    there = sql.SQL("h.archived_at is null and h.id is not null and m.crm_id is not null and {}").format(
+        alive("m")
+    )
     found: dict[Key, sql.Composable] = {}
     keys = {name for rule in stream.match for name in rule}
     for spec, moved in moves:
@@ -178,15 +182,40 @@ def _conditions(
             found[What.BLANKS, spec.name] = lost
         if What.KEYS in guard.on and spec.name in keys and spec.type is not FieldType.REFERENCE:
             found[What.KEYS, spec.name] = sql.SQL("{} and {} and {}").format(there, _other(spec), moved)
-    if What.DELETIONS in guard.on and side == "hub":
-        # Marked by the CRM: what it deleted long ago is linked still, and edits of the hub mark it.
-        found[What.DELETIONS, ""] = sql.SQL(
-            "d.by_crm and m.deleted and m.merged_into is null and h.id is not null"
-        )
+    if What.DELETIONS in guard.on and (gone := _deletions(stream, side)) is not None:
+        found[What.DELETIONS, ""] = gone
     if What.CHANGES in guard.on and moves:
         any_moves = sql.SQL(" or ").join(sql.SQL("({})").format(moved) for _, moved in moves)
         found[What.CHANGES, ""] = sql.SQL("{} and ({})").format(there, any_moves)
     return found
+
+
+def _deletions(stream: StreamSpec, side: Side) -> sql.Composable | None:
+    """Condition: the record is deleted, or archived, on `side` because the other side does not have it any more; None if
+    that never happens. What a person has decided is not counted."""
+    if side == "hub":
+        able = stream.direction is not Direction.OUTBOUND
+        policies = {DeletePolicy.ARCHIVE, DeletePolicy.PROPAGATE}
+        if not able or stream.deletes.inbound not in policies:
+            return None
+        happens = "b.crm_state = 'present' and m.deleted and h.id is not null and h.archived_at is null"
+    else:
+        able = stream.direction is not Direction.INBOUND
+        if not able or stream.deletes.outbound is not DeletePolicy.PROPAGATE:
+            return None
+        happens = "b.hub_state = 'present' and not m.deleted and (h.id is null or h.archived_at is not null)"
+    return sql.SQL(
+        "({concerned} and "
+        + happens
+        + " and not exists (select from review.conflict c where c.connection = {connection}"
+        " and c.entity = {entity} and c.hub_id = b.hub_id and c.field = {field} and c.status = 'decided'"
+        " and not starts_with(c.decided_by, 'auto_resolve ')))"
+    ).format(
+        concerned=CONCERNED,
+        connection=sql.Literal(stream.connection),
+        entity=sql.Literal(stream.entity),
+        field=sql.Literal(PRESENCE),
+    )
 
 
 def _moves(spec: FieldSpec, side: Side, *, force: bool) -> sql.Composable | None:
@@ -227,11 +256,8 @@ def _moves(spec: FieldSpec, side: Side, *, force: bool) -> sql.Composable | None
 
 def _changed(spec: FieldSpec) -> tuple[sql.Composable, sql.Composable]:
     """Conditions: our side, and the CRM's, is not what it was when they last agreed."""
-    changed = sql.SQL("({} is distinct from {})")
-    return (
-        changed.format(hub_now(spec), ident("b", f"{spec.name}_hub")),
-        changed.format(ident("m", spec.name), ident("b", f"{spec.name}_crm")),
-    )
+    theirs = sql.SQL("({} is distinct from {})").format(ident("m", spec.name), ident("b", f"{spec.name}_crm"))
+    return hub_changed(spec), theirs
 
 
 def _lost(spec: FieldSpec, side: Side) -> sql.Composable:

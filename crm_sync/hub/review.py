@@ -14,6 +14,7 @@ from psycopg import Connection, sql
 from psycopg.rows import class_row
 
 from crm_sync.core.decide import Verdict
+from crm_sync.core.deletes import PRESENCE
 from crm_sync.core.spec import StreamSpec
 
 Decision = Literal["use_hub", "use_crm", "skip"]
@@ -111,7 +112,7 @@ def close(
 
 def close_written(conn: Connection, stream: StreamSpec) -> None:
     """Close the conflicts about what was written: the fields sent, in the temporary table `accepted` (confirm.py)."""
-    written = "c.hub_id = a.hub_id and a.sent ? c.field"
+    written = f"c.hub_id = a.hub_id and (a.sent ? c.field or c.field = '{PRESENCE}' and a.kind = 'create')"
     conn.execute(_CLOSE.format("from accepted a", written), [stream.connection, stream.entity])
 
 
@@ -199,7 +200,8 @@ def reopen(conn: Connection, number: int) -> bool:
     done = conn.execute(
         "update review.conflict c set status = 'open', decision = null, decided_by = null, decided_at = null"
         " where c.id = %s and c.status in ('decided', 'skipped') and not exists (select from sync.intent i"
-        " where i.connection = c.connection and i.entity = c.entity and i.hub_id = c.hub_id and i.sent ? c.field)",
+        " where i.connection = c.connection and i.entity = c.entity and i.hub_id = c.hub_id and (i.sent ? c.field"
+        f" or c.field = '{PRESENCE}' and i.kind <> 'update'))",
         [number],
     )
     return done.rowcount == 1

@@ -17,14 +17,20 @@ Columns = dict[str, list[str | None]]
 
 def read_hub(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> Columns:
     """Hub records that the CRM does not have yet, by our field names, plus `hub_id`. A reference is given as the
-    CRM's id, null where it has no link; `<name>_link` keeps what the hub says."""
+    CRM's id, null where it has no link that leads to a record; `<name>_link` keeps what the hub says."""
     selected: list[sql.Composable] = [sql.SQL("h.id::text as hub_id")]
     for spec in stream.fields:
         own = to_text(spec, hub_now(spec))
         if spec.type is FieldType.REFERENCE:
             selected.append(
-                sql.SQL("(select l.crm_id from {} l where l.hub_id = {}) as {}").format(
-                    base_of(stream, spec.entity or ""), ident("h", spec.name), ident(spec.name)
+                sql.SQL(
+                    "(select l.crm_id from {} l where l.hub_id = {} and not exists (select from {} m"
+                    " where m.crm_id = l.crm_id and m.deleted)) as {}"
+                ).format(
+                    base_of(stream, spec.entity or ""),
+                    ident("h", spec.name),
+                    ident(stream.connection, spec.entity or ""),
+                    ident(spec.name),
                 )
             )
             selected.append(sql.SQL("{} as {}").format(own, ident(f"{spec.name}_link")))
@@ -32,7 +38,7 @@ def read_hub(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> C
             selected.append(sql.SQL("{} as {}").format(own, ident(spec.name)))
     return _columns(
         conn,
-        sql.SQL("select {} from {} h where h.id = any(%s) order by h.id").format(
+        sql.SQL("select {} from {} h where h.id = any(%s) and h.archived_at is null order by h.id").format(
             sql.SQL(", ").join(selected), hub_table(stream.entity)
         ),
         list(hub_ids),

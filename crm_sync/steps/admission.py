@@ -101,7 +101,7 @@ class Admission(Gate):
         planned = plan_rows.of_records(conn, self.plan.id, stream, target, list(found))
         why: dict[str, str] = {}
         for key, rows in found.items():
-            now = [row for row in planned[key] if target == "crm" or row.action == "update"]
+            now = [row for row in planned[key] if target == "crm" or row.action not in ("create", "link")]
             said = moved(now, rows)
             if said:
                 why[key] = said

@@ -8,7 +8,7 @@ from psycopg import Connection
 
 from crm_sync.core.decide import Kind, decide_all
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub import differences, dirty, intents, review, rules
+from crm_sync.hub import differences, dirty, intents, life, review, rules
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.store import Store
 from crm_sync.steps.options import Report
@@ -42,6 +42,7 @@ def _record(
     doubted = intents.in_doubt(conn, stream, hub_ids)
     known = [hub_id for hub_id in hub_ids if hub_id not in doubted]
     verdicts = list(decide_all(stream, differences.read(conn, stream, known)))
+    verdicts += life.verdicts(conn, stream, known)
     disputes = [v for v in verdicts if v.kind is Kind.DISPUTE]
     review.record(conn, stream, disputes, run_id)
     late = rules.overtaken(conn, stream, disputes)

@@ -25,17 +25,20 @@ from crm_sync.steps.options import Options, Report
 
 
 class _ExceededError(Exception):
-    """More blanks than the guard lets pass are about to be written."""
+    """More blanks, or deletions, than the guard lets pass are about to be written."""
 
-    def __init__(self, rows: Sequence[tuple[str, UUID]], excess: Sequence[Excess], linked: int) -> None:
+    def __init__(
+        self, what: What, rows: Sequence[tuple[str, UUID]], excess: Sequence[Excess], linked: int
+    ) -> None:
         super().__init__(str(excess))
+        self.what = what
         self.rows = rows
         self.excess = excess
         self.linked = linked
 
 
 class Brake:
-    """Looks at the blanks that are about to be written, and stops before one too many is. `top`: the newest mark that
+    """Looks at the blanks and deletions that are about to be written, and stops before one too many is. `top`: the newest mark that
     was counted; what is marked later waits for the next run. `only`: the records that a person asked for, without those
     that are held back."""
 
@@ -44,32 +47,40 @@ class Brake:
         self.only: Sequence[UUID] | None = None
         self._store = store
         self._stream = stream
-        self._on = on and What.BLANKS in stream.guard.on
+        self._on = on
         self._allowed = allowed
-        self._seen: dict[str, set[UUID]] = {}
+        self._seen: dict[tuple[What, str], set[UUID]] = {}
         self._linked: int | None = None
 
     def blanks(self, found: Iterable[tuple[str, UUID]]) -> None:
         """These fields of these hub records are about to lose their value, in hub or CRM."""
-        if not self._on:
+        self._count(What.BLANKS, found)
+
+    def deletions(self, hub_ids: Iterable[UUID]) -> None:
+        """These records are about to be deleted, in hub or CRM, or archived."""
+        self._count(What.DELETIONS, (("", hub_id) for hub_id in hub_ids))
+
+    def _count(self, what: What, found: Iterable[tuple[str, UUID]]) -> None:
+        if not self._on or what not in self._stream.guard.on:
             return
         rows = list(found)
         new: dict[str, set[UUID]] = {}
         for name, hub_id in rows:
             new.setdefault(name, set()).add(hub_id)
         for name, ids in new.items():
-            seen = self._seen.setdefault(name, set())
+            seen = self._seen.setdefault((what, name), set())
             seen |= ids
             if self._allowed:
-                seen -= holds.allowed(self._store.conn, self._allowed, What.BLANKS, name, list(ids))
-        counts: Counts = {(What.BLANKS, name): len(self._seen[name]) for name in new}
+                seen -= holds.allowed(self._store.conn, self._allowed, what, name, list(ids))
+        counts: Counts = {(what, name): len(self._seen[what, name]) for name in new}
         if judge(counts, 0, self._stream.guard):
             if self._linked is None:
                 self._linked = counting.linked(self._store.conn, self._stream)
             excess = judge(counts, self._linked, self._stream.guard)
             if excess:
                 names = {one.field for one in excess}
-                raise _ExceededError([row for row in rows if row[0] in names], excess, self._linked)
+                rows = [row for row in rows if row[0] in names]
+                raise _ExceededError(what, rows, excess, self._linked)
 
 
 def blanked(planned: Iterable[Intent]) -> Iterator[tuple[str, UUID]]:
@@ -138,7 +149,7 @@ def guarding(
 
 def _stopped(place: Place, error: _ExceededError, run_id: str | None, conn: Connection) -> int:
     """The hold of a run that has begun; its number."""
-    holds.stage(conn, [(What.BLANKS, name, hub_id) for name, hub_id in error.rows])
+    holds.stage(conn, [(error.what, name, hub_id) for name, hub_id in error.rows])
     return _open(conn, place, error.excess, error.linked, run_id)
 
 

@@ -12,14 +12,12 @@ from uuid import UUID
 import psycopg
 
 from crm_sync.core.decide import Kind, Verdict, decide_all
+from crm_sync.core.deletes import PRESENCE
 from crm_sync.core.spec import Direction, StreamSpec
 from crm_sync.hub import (
-    confirm,
     differences,
     dirty,
-    halfway,
     history,
-    intents,
     merge,
     parked,
     plain,
@@ -28,16 +26,17 @@ from crm_sync.hub import (
 )
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.plain import Taken
-from crm_sync.hub.sql import base_table
 from crm_sync.hub.store import Store
 from crm_sync.steps.conversion import follow_conversions
 from crm_sync.steps.gate import OPEN, Gate
 from crm_sync.steps.guard import Brake, guarding
 from crm_sync.steps.identity import unchanged
+from crm_sync.steps.life import Life
 from crm_sync.steps.linking import Linker
 from crm_sync.steps.merges import settle_merges
 from crm_sync.steps.options import PREVIEW_ROWS, Options, Report
 from crm_sync.steps.reasons import invalid_value, refused_by_hub
+from crm_sync.steps.unanswered import settle_seen
 from crm_sync.steps.work import Work
 
 log = logging.getLogger(__name__)
@@ -112,6 +111,7 @@ class _Chunk:
         self.gate = gate
         self.conn = work.conn
         self.stream = work.stream
+        self.life = Life(work, brake, gate)
         self._holds = False  # hub rows, in the order of their ids: it must not wait for more of them
 
     def run(self, entries: Sequence[Entry]) -> None:
@@ -147,9 +147,11 @@ class _Chunk:
 
     def _look(self, hub_ids: set[UUID]) -> set[UUID]:
         """Decide about linked records; returns those that still have something to be done elsewhere."""
-        doubtful = self._settle_intents(list(hub_ids))
+        doubtful = settle_seen(self.work, list(hub_ids))
+        self.life.look(sorted(hub_ids - doubtful))  # what is gone has no fields, and what came back has
+        self._holds = self.life.took
         taken = self._take_plain(list(hub_ids - doubtful))
-        still_open = doubtful | (taken.found - taken.done)
+        still_open = doubtful | self.life.open | (taken.found - taken.done)
         still_open |= self._decide(list(hub_ids - doubtful - taken.found))
         if taken.done:
             review.close(self.conn, self.stream, list(taken.done), [])
@@ -174,32 +176,12 @@ class _Chunk:
                 )
         except (psycopg.IntegrityError, psycopg.DataError):
             return Taken()  # the others find out which record it is
-        self._holds = bool(taken.done)
+        self._holds = self._holds or bool(taken.done)
         report.add("updated", len(taken.done))
         report.add("retry", len(taken.found - taken.done))
         for hub_id, name, reason in taken.shown:
             report.show(record=str(hub_id), action=f"{name} taken: {reason}")
         return taken
-
-    def _settle_intents(self, hub_ids: Sequence[UUID]) -> set[UUID]:
-        """Writes of ours without an answer whose effect the mirror shows are confirmed before anything is decided:
-        else our own values would look like somebody's edit. Returns the records that stay in doubt; outbound looks
-        at them."""
-        pending = intents.pending(self.conn, self.stream, hub_ids)
-        links = self._links([i.hub_id for i in pending])
-        answer = {"settled": "seen in the mirror"}
-        linked = [(i, links[i.hub_id]) for i in pending if i.hub_id in links]
-        creates = [(i, crm_id) for i, crm_id in linked if i.kind == "create"]
-        accepted = halfway.created(self.conn, self.stream, creates, answer)
-        accepted += confirm.arrived(
-            self.conn, self.stream, [(i, crm_id) for i, crm_id in linked if i.kind == "update"], answer
-        )
-        confirm.confirm(self.conn, self.stream, accepted, self.work.store.run_id)
-        return {i.hub_id for i in pending} - {a.intent.hub_id for a in accepted}
-
-    def _links(self, hub_ids: Sequence[UUID]) -> dict[UUID, str]:
-        links = psycopg.sql.SQL("select hub_id, crm_id from {} where hub_id = any(%s)")
-        return dict(self.conn.execute(links.format(base_table(self.stream)), [list(hub_ids)]).fetchall())
 
     def _decide(self, hub_ids: Sequence[UUID]) -> set[UUID]:
         """Apply the takes of linked records; returns the records that still have something to be done elsewhere."""
@@ -237,9 +219,8 @@ class _Chunk:
         rules.note(self.conn, self.stream, verdicts)
         applied_keys = {(v.difference.hub_id, v.difference.field) for v in applied}
         rest = [v for v in verdicts if (v.difference.hub_id, v.difference.field) not in applied_keys]
-        review.close(
-            self.conn, self.stream, hub_ids, [(v.difference.hub_id, v.difference.field) for v in rest]
-        )
+        still = [(v.difference.hub_id, v.difference.field) for v in rest]
+        review.close(self.conn, self.stream, hub_ids, [*still, *((i, PRESENCE) for i in self.life.open)])
         # Parked: what would come in waits there, not in the queue.
         waits = withheld | {p.hub_id for p in self.work.failed}
         coming_in = (Kind.TAKE, Kind.CONVERGED)

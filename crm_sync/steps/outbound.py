@@ -20,6 +20,7 @@ from crm_sync.steps.answers import Answers
 from crm_sync.steps.gate import OPEN, Gate
 from crm_sync.steps.guard import Brake, blanked, guarding, stop_if_held
 from crm_sync.steps.identity import unchanged
+from crm_sync.steps.life_out import Deleting, Parting
 from crm_sync.steps.options import Options, Report, calls_since
 from crm_sync.steps.planned import rows_of
 from crm_sync.steps.planning import plan
@@ -47,7 +48,17 @@ def outbound(
     CRM cannot be reached; what was answered until then is recorded.
     """
     report = Report()
-    for name in ("records", "created", "updated", "parked", "retry", "moved", "waiting", "disputes"):
+    for name in (
+        "records",
+        "created",
+        "updated",
+        "deleted",
+        "parked",
+        "retry",
+        "moved",
+        "waiting",
+        "disputes",
+    ):
         report.add(name, 0)
     if stream.direction is Direction.INBOUND:
         stop_if_held(store, stream, "crm", options, report)
@@ -106,8 +117,10 @@ class _Work:
         self.report = report
         self.brake = brake
         self.gate = gate
+        self.parting = Parting()
         self.answers = Answers(store, crm, stream, report)
         self.sender = Sender(store, crm, stream, self.answers, options.batch_size)
+        self.deleting = Deleting(store, crm, stream, options, report, brake, gate, self._show)
 
     def left(self) -> int | None:
         """How many records may still be sent, None for any number."""
@@ -116,6 +129,7 @@ class _Work:
 
     def off(self, entries: Sequence[Entry]) -> None:
         """Work off a chunk: plan and send; parents before the children that refer to them."""
+        self.parting = self.deleting.off(entries, self.left())
         for generation in range(1, GENERATIONS + 1):
             number, after = self._send(entries, wait_for_parents=generation < GENERATIONS)
             if not after:
@@ -132,8 +146,10 @@ class _Work:
         """Plan and send; the number of writes, and the records that come after these."""
         made = plan(
             self.store, self.crm, self.stream, entries, self.options,
-            limit=self.left(), wait_for_parents=wait_for_parents,
+            limit=self.left(), wait_for_parents=wait_for_parents, again=self.parting.again,
         )  # fmt: skip
+        made.open |= self.parting.open
+        made.looked_at -= self.parting.told
         self.gate.writes(self.stream, made)
         refused, number = len({p.record_id for p in made.refused}), len(made.intents)
         self.report.add("records", number + refused)
@@ -149,6 +165,7 @@ class _Work:
 
     def settle_pending(self) -> None:
         """Settle the intents of an earlier run that ended without an answer: by its jobs' results, or by looking."""
+        self.deleting.settle([i for i in intents.pending(self.store.conn, self.stream) if i.kind == "delete"])
         for state in self.sender.jobs.states():
             waiting = intents.pending(self.store.conn, self.stream)
             if not waiting:
@@ -176,7 +193,7 @@ class _Work:
             found |= {
                 h.lower(): c
                 for h, c in zip(_column(page, HUB_ID), _column(page, CRM_ID), strict=True)
-                if h and c
+                if h and c and not (h.lower() in creates and creates[h.lower()].crm_id == c)
             }
             self._merge([page])
         if updates:

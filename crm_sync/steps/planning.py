@@ -1,6 +1,6 @@
 """Planning of outbound writes: from dirty records to intents, and which records are done afterwards."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from uuid import UUID
@@ -13,7 +13,7 @@ from crm_sync.core.errors import ErrorClass
 from crm_sync.core.normalise import Invalid, to_crm
 from crm_sync.core.plan import Checker, Described
 from crm_sync.core.spec import Direction, FieldType, StreamSpec
-from crm_sync.hub import differences, dirty, intents, link, review, schema, wide
+from crm_sync.hub import differences, dirty, intents, life_sent, link, review, schema, wide
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.parked import Parked
@@ -53,8 +53,10 @@ def plan(
     *,
     limit: int | None,
     wait_for_parents: bool = True,
+    again: Mapping[UUID, Verdict] = MappingProxyType({}),
 ) -> Plan:
-    """The writes that these dirty records need; at most `limit` records, the others stay open.
+    """The writes that these dirty records need; at most `limit` records, the others stay open. again: records that the
+    CRM has deleted, to be created there once more.
 
     A record whose last write has no answer yet is left alone. Of new records that refer to each other the parents
     come first and the children are put off (`Plan.after`), unless told not to wait: then they are created without
@@ -63,14 +65,19 @@ def plan(
     ids = {e.hub_id for e in entries if e.hub_id is not None}
     doubted = intents.in_doubt(store.conn, stream, ids)
     made = Plan(looked_at=ids - doubted, open=doubted)
-    linked, fresh = _apart(entries, doubted)
+    linked, fresh = _apart(entries, doubted, again)
     info: Mapping[str, Described] = crm.describe(stream.object).fields if linked or fresh else {}
     update, create = Checker(stream, "update", info), Checker(stream, "create", info)
     parents = set(fresh) if wait_for_parents else set()
     for some in _slices(linked):
         _admit(made, _updates(store.conn, stream, some, options, made, update), limit)
     for some in _slices(fresh):
-        _admit(made, _creates(store.conn, stream, some, options, made, parents, create), limit)
+        creates = _creates(store.conn, stream, some, options, made, parents, create)
+        _admit(
+            made,
+            (life_sent.once_more(i, again[i.hub_id]) if i.hub_id in again else i for i in creates),
+            limit,
+        )
     return made
 
 
@@ -79,16 +86,18 @@ def settle(conn: Connection, stream: StreamSpec, entries: Sequence[Entry], made:
     dirty.settle(conn, stream, [e for e in entries if e.hub_id is not None and e.hub_id not in made.open])
 
 
-def _apart(entries: Sequence[Entry], doubted: set[UUID]) -> tuple[list[UUID], list[UUID]]:
-    """The records that the CRM has and those that it does not have yet, each once, in the queue's order."""
+def _apart(
+    entries: Sequence[Entry], doubted: set[UUID], again: Container[UUID]
+) -> tuple[list[UUID], list[UUID]]:
+    """The records that the CRM has and those that it does not have, each once, in the queue's order."""
     linked: dict[UUID, None] = {}
     fresh: dict[UUID, None] = {}
     for e in entries:
         if e.hub_id is None or e.hub_id in doubted:
             continue
-        if e.crm_id is not None:
+        if e.crm_id is not None and e.hub_id not in again:
             linked[e.hub_id] = None
-        elif e.side == "hub":
+        elif e.side == "hub" or e.hub_id in again:
             fresh[e.hub_id] = None
     return list(linked), list(fresh)
 

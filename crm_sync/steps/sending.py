@@ -220,6 +220,8 @@ def operations_of(stream: StreamSpec, planned: Iterable[Intent]) -> list[Operati
         if i.kind == "create":
             given = {theirs[name]: value for name, value in i.sent.items() if value is not None}
             made.append(Operation(str(i.hub_id), "create", None, {**stream.constants, **given}))
+        elif i.kind == "delete":
+            made.append(Operation(str(i.hub_id), "delete", i.crm_id, {}))
         else:
             values = {theirs[name]: value for name, value in i.sent.items()}
             seen = {theirs[name]: i.old_values[name] for name in i.sent if name in i.old_values}

@@ -6,6 +6,7 @@ import psycopg
 
 from crm_sync.core.approval import PlanRow
 from crm_sync.core.decide import Verdict
+from crm_sync.core.deletes import PRESENCE
 from crm_sync.core.spec import FieldType, StreamSpec
 from crm_sync.hub.parked import Parked
 from crm_sync.hub.store import Store
@@ -55,9 +56,18 @@ class Work:
         self.report.plan.append(taken(self.stream, verdict))
 
 
+_ACTIONS = {"archived": "archive", "deleted": "delete", "present": "restore"}
+
+
 def taken(stream: StreamSpec, v: Verdict) -> PlanRow:
     """A take as a row of a plan. What a reference leads to is told by the CRM's id: it may be new in the hub itself."""
-    d, spec = v.difference, stream.field(v.difference.field)
+    d = v.difference
+    if d.field == PRESENCE:
+        return PlanRow(
+            stream.name, "hub", _ACTIONS[v.value or ""], str(d.hub_id), "", d.hub_now, v.value, v.reason, str(d.hub_id),
+            d.crm_id, d.hub_then, d.crm_then, str(v.kind), f"deletes: {stream.deletes.inbound}",
+        )  # fmt: skip
+    spec = stream.field(d.field)
     new = d.crm_now if spec.type is FieldType.REFERENCE else v.value
     return PlanRow(
         stream.name, "hub", "update", str(d.hub_id), d.field, d.hub_now, new, v.reason, str(d.hub_id), d.crm_id,

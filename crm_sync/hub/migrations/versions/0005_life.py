@@ -21,16 +21,9 @@ create table sync.let_go (
     primary key (hub_id, field, entity));
 create index let_go_target on sync.let_go (target);
 comment on table sync.let_go is 'References that the hub lost because their target was deleted: they come back with it, and are sent nowhere as blanks.';
-
-create table sync.former (
-    connection text not null, entity text not null, crm_id text collate "C" not null, hub_id uuid not null,
-    at timestamptz not null default clock_timestamp(),
-    primary key (connection, entity, crm_id));
-comment on table sync.former is 'Deleted CRM records in whose place a new one was created; a hub record keeps them as its own, so that one that comes back makes no second hub record.';
 """
 
 DOWN = """
-drop table sync.former;
 drop table sync.let_go;
 alter table sync.tombstone drop row;
 delete from sync.intent where kind = 'delete';

@@ -1,0 +1,119 @@
+"""What became of deletions that were sent to a CRM, and of records that were created there once more.
+
+Base, mirror, journal, review and intents move together, in the caller's transaction.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from uuid import UUID
+
+from psycopg import Connection, sql
+
+from crm_sync.core.decide import Verdict
+from crm_sync.core.deletes import PRESENCE
+from crm_sync.core.life import Here
+from crm_sync.core.spec import StreamSpec
+from crm_sync.hub.intents import Intent, as_json
+from crm_sync.hub.life import HUB_NOW
+from crm_sync.hub.sql import base_table, hub_table, ident, mirror_table
+
+
+def intent(hub_id: UUID, crm_id: str, hub_state: str | None, reason: str) -> Intent:
+    """The deletion of a CRM record, before it is sent."""
+    return Intent(
+        hub_id, crm_id, "delete", {}, {PRESENCE: hub_state}, {PRESENCE: str(Here.PRESENT)}, {"": reason}
+    )
+
+
+def once_more(create: Intent, why: Verdict) -> Intent:
+    """The create of a record in the place of a deleted one, with which the link stays until the answer is known."""
+    return dataclasses.replace(
+        create, crm_id=why.difference.crm_id, reasons={PRESENCE: why.reason, "": why.reason}
+    )
+
+
+def gone(conn: Connection, stream: StreamSpec, crm_ids: Sequence[str]) -> None:
+    """The CRM does not have these records any more."""
+    conn.execute(
+        sql.SQL("update {} set deleted = true where crm_id = any(%s) and not deleted").format(
+            mirror_table(stream)
+        ),
+        [list(crm_ids)],
+    )
+
+
+def gone_of(conn: Connection, stream: StreamSpec, crm_ids: Sequence[str]) -> set[str]:
+    """Those of these records that the mirror shows as deleted."""
+    rows = conn.execute(
+        sql.SQL("select crm_id from {} where crm_id = any(%s) and deleted").format(mirror_table(stream)),
+        [list(crm_ids)],
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+def confirm(
+    conn: Connection, stream: StreamSpec, deleted: Sequence[Intent], answer: str, run_id: str | None
+) -> None:
+    """These deletions took effect. The journal keeps what the CRM said last; `answer` is how that is known."""
+    if not deleted:
+        return
+    ids = [i.hub_id for i in deleted]
+    values = sql.SQL(", ").join(
+        sql.SQL("{}, {}").format(sql.Literal(spec.name), ident("m", spec.name)) for spec in stream.fields
+    )
+    conn.execute(
+        sql.SQL(
+            "insert into sync.change (run_id, connection, entity, hub_id, crm_id, side, kind, old_value, reason, answer)"
+            " select %(run)s, i.connection, i.entity, i.hub_id, i.crm_id, 'crm', 'delete',"
+            " jsonb_strip_nulls(jsonb_build_object({values}))::text, coalesce(i.reasons ->> '', ''), %(answer)s"
+            " from sync.intent i left join {mirror} m on m.crm_id = i.crm_id where i.connection = %(connection)s"
+            " and i.entity = %(entity)s and i.kind = 'delete' and i.hub_id = any(%(ids)s) order by i.hub_id"
+        ).format(values=values, mirror=mirror_table(stream)),
+        {
+            "run": run_id, "connection": stream.connection, "entity": stream.entity, "ids": ids,
+            "answer": as_json({"deleted": answer}),
+        },
+    )  # fmt: skip
+    gone(conn, stream, [i.crm_id for i in deleted if i.crm_id is not None])
+    conn.execute(
+        sql.SQL(
+            "update {base} b set hub_state = {now}, crm_state = 'deleted' from {base} x left join {hub} h on h.id = x.hub_id"
+            " where b.hub_id = x.hub_id and x.hub_id = any(%s)"
+        ).format(base=base_table(stream), hub=hub_table(stream.entity), now=HUB_NOW),
+        [ids],
+    )
+    conn.execute(
+        "update review.conflict set status = case when status = 'decided' then 'applied' else 'superseded' end"
+        " where connection = %s and entity = %s and hub_id = any(%s) and status in ('open', 'decided', 'skipped')",
+        [stream.connection, stream.entity, ids],
+    )
+    conn.execute(
+        "delete from sync.intent where connection = %s and entity = %s and kind = 'delete' and hub_id = any(%s)",
+        [stream.connection, stream.entity, ids],
+    )
+
+
+def replace(conn: Connection, stream: StreamSpec) -> None:
+    """Of the writes in the temporary table `accepted` (confirm.py) those that created a deleted record once more: the
+    link moves to the new record. The old one stays known as its double, so that it makes no second hub record if
+    somebody takes it out of the recycle bin."""
+    conn.execute(
+        sql.SQL(
+            "with again as (select a.hub_id, a.crm_id from accepted a where a.kind = 'create' and a.reasons ? {field}),"
+            " old as (delete from {base} b using again a where b.hub_id = a.hub_id and b.crm_id <> a.crm_id"
+            " returning b.hub_id, b.crm_id as was, a.crm_id as now),"
+            " same as (update {base} b set hub_state = 'present', crm_state = 'present' from again a"
+            " where b.hub_id = a.hub_id and b.crm_id = a.crm_id),"
+            " shortened as (update sync.alias x set survivor = o.now from old o where x.connection = {connection}"
+            " and x.entity = {entity} and x.survivor = o.was)"
+            " insert into sync.alias (connection, entity, crm_id, survivor, reason, hub_id, settled_at)"
+            " select {connection}, {entity}, o.was, o.now, 'double', o.hub_id, clock_timestamp() from old o"
+            " on conflict (connection, entity, crm_id) do update set survivor = excluded.survivor,"
+            " reason = excluded.reason, hub_id = excluded.hub_id, settled_at = excluded.settled_at"
+        ).format(
+            field=sql.Literal(PRESENCE),
+            base=base_table(stream),
+            connection=sql.Literal(stream.connection),
+            entity=sql.Literal(stream.entity),
+        )
+    )

@@ -1,0 +1,186 @@
+"""What a CRM's deletions make of hub records: archived, deleted, or brought back with the same id.
+
+The hub row is locked and compared with the version that was read, as for values (merge.py). A record that comes back
+has what the CRM says now, and in what the CRM does not know, what its tombstone kept. All in the caller's transaction.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from psycopg import Connection, sql
+
+from crm_sync.core.decide import Verdict
+from crm_sync.core.life import Here
+from crm_sync.core.normalise import Invalid
+from crm_sync.core.spec import Direction, FieldSpec, FieldType, StreamSpec
+from crm_sync.hub import incoming, life
+from crm_sync.hub.sql import base_table, from_text, hub_table, ident
+
+_KINDS = {Here.ARCHIVED: "archive", Here.DELETED: "delete", Here.PRESENT: "restore"}
+
+
+def apply(
+    conn: Connection, stream: StreamSpec, takes: Sequence[Verdict], run_id: str | None
+) -> tuple[set[UUID], list[tuple[str, Invalid]]]:
+    """Apply these verdicts; returns the hub ids that went through, and (CRM id, what is wrong) of the records that cannot
+    come back because a value cannot enter the hub.
+
+    Raises psycopg.IntegrityError or DataError if the hub table refuses: the caller narrows it down to the record.
+    """
+    done: set[UUID] = set()
+    refused: list[tuple[str, Invalid]] = []
+    conn.execute("select set_config('crm_sync.actor', %s, true)", [stream.connection])
+    for value in _KINDS:
+        group = [v for v in takes if v.value == value]
+        if not group:
+            continue
+        _stage(conn, group)
+        if value is Here.PRESENT:
+            refused = _bring_back(conn, stream, group)
+        _there(conn, stream, value)
+        _note(conn, stream, value, run_id)
+        done |= {row[0] for row in conn.execute("select hub_id from gone_through")}
+    conn.execute("select set_config('crm_sync.actor', '', true)")
+    by_id = {v.difference.hub_id: v for v in takes}
+    life.agree(conn, stream, [(i, by_id[i].value, by_id[i].difference.crm_now) for i in sorted(done)])
+    return done, refused
+
+
+def _stage(conn: Connection, group: Sequence[Verdict]) -> None:
+    conn.execute("drop table if exists pg_temp.presence, pg_temp.gone_through")
+    conn.execute(
+        "create temporary table presence (hub_id uuid, crm_id text, version text, crm_at timestamptz, reason text) on commit drop"
+    )
+    conn.execute("create temporary table gone_through (hub_id uuid) on commit drop")
+    with conn.cursor() as cursor, cursor.copy("copy presence from stdin") as copy:
+        for v in group:
+            d = v.difference
+            copy.write_row((d.hub_id, d.crm_id, d.hub_version, d.crm_at, v.reason))
+    conn.execute("analyze presence")
+
+
+def _there(conn: Connection, stream: StreamSpec, value: Here) -> None:
+    """Rows that the hub has: locked in the order of their ids, as an application can do it too."""
+    does = {
+        Here.ARCHIVED: "update {hub} h set archived_at = now() from held where h.id = held.id and h.archived_at is null",
+        Here.PRESENT: "update {hub} h set archived_at = null from held where h.id = held.id",
+        Here.DELETED: "delete from {hub} h using held where h.id = held.id",
+    }[value]
+    conn.execute(
+        sql.SQL(
+            "with held as materialized (select h.id from {hub} h join presence w on w.hub_id = h.id"
+            " where h.xmin::text = w.version order by h.id for update of h), done as ("
+            + does
+            + " returning h.id)"
+            " insert into gone_through select id from done"
+        ).format(hub=hub_table(stream.entity))
+    )
+
+
+def _note(conn: Connection, stream: StreamSpec, value: Here, run_id: str | None) -> None:
+    """Provenance and journal: a deletion keeps the row as it was, a record that came back its values."""
+    who = {"entity": stream.entity, "connection": stream.connection, "run": run_id, "kind": _KINDS[value]}
+    if value is not Here.DELETED:
+        conn.execute(
+            "insert into sync.provenance (entity, hub_id, field, changed_at, changed_by)"
+            " select %(entity)s, w.hub_id, 'archived_at', coalesce(w.crm_at, now()), %(connection)s from presence w"
+            " join gone_through g using (hub_id) on conflict (entity, hub_id, field) do update"
+            " set changed_at = excluded.changed_at, changed_by = excluded.changed_by",
+            who,
+        )
+    old = "(select t.row::text from sync.tombstone t where t.entity = %(entity)s and t.hub_id = w.hub_id)"
+    conn.execute(
+        sql.SQL(
+            "insert into sync.change (run_id, connection, entity, hub_id, crm_id, side, kind, old_value, reason)"
+            " select %(run)s, %(connection)s, %(entity)s, w.hub_id, w.crm_id, 'hub', %(kind)s, {}, w.reason"
+            " from presence w join gone_through g using (hub_id) order by w.hub_id"
+        ).format(sql.SQL(old if value is Here.DELETED else "null")),
+        who,
+    )
+
+
+def _bring_back(conn: Connection, stream: StreamSpec, group: Sequence[Verdict]) -> list[tuple[str, Invalid]]:
+    """Insert the rows that the hub does not have any more, with their old ids. Their links were never given up."""
+    missing = [v.difference.crm_id for v in group if v.difference.hub_now == Here.DELETED]
+    if not missing:
+        return []
+    refused = incoming.stage(conn, stream, missing)
+    fields = [spec for spec in stream.columns if spec.direction is not Direction.OUTBOUND]
+    columns = _columns(conn, stream, {spec.name: spec for spec in fields})
+    conn.execute(
+        sql.SQL(
+            "with back as (insert into {hub} ({names}) select {values} from unlinked u join presence w on w.crm_id = u.crm_id"
+            " left join sync.tombstone t on t.entity = {entity} and t.hub_id = w.hub_id"
+            " cross join lateral jsonb_populate_record(null::{hub}, coalesce(t.row, '{{}}')) r"
+            " order by w.hub_id on conflict (id) do nothing returning id) insert into gone_through select id from back"
+        ).format(
+            hub=hub_table(stream.entity),
+            names=sql.SQL(", ").join(ident(name) for name, _ in columns),
+            values=sql.SQL(", ").join(value for _, value in columns),
+            entity=sql.Literal(stream.entity),
+        )
+    )
+    _agree_on_values(conn, stream, fields)
+    return refused
+
+
+def _columns(
+    conn: Connection, stream: StreamSpec, fields: dict[str, FieldSpec]
+) -> list[tuple[str, sql.Composable]]:
+    """Each column of the hub table that can be written, with its value: over u (what the CRM says), w and t, r (the
+    tombstone, and its row). What refers to a row that is gone stays blank."""
+    own: dict[str, sql.Composable] = {
+        "id": sql.SQL("w.hub_id"),
+        "updated_at": sql.SQL("now()"),
+        "archived_at": sql.SQL("null::timestamptz"),
+    }
+    found = conn.execute(
+        "select a.attname, pg_get_expr(d.adbin, d.adrelid), c.target, c.key from pg_attribute a"
+        " left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum"
+        " left join (select k.conkey[1] as place, min(k.confrelid::regclass::text) as target, min(t.attname) as key"
+        "  from pg_constraint k join pg_attribute t on t.attrelid = k.confrelid and t.attnum = k.confkey[1]"
+        "  where k.conrelid = to_regclass(%(hub)s) and k.contype = 'f' and cardinality(k.conkey) = 1 group by 1) c"
+        " on c.place = a.attnum where a.attrelid = to_regclass(%(hub)s) and a.attnum > 0 and not a.attisdropped"
+        " and a.attgenerated = '' and a.attidentity <> 'a' order by a.attnum",
+        {"hub": hub_table(stream.entity).as_string(conn)},
+    ).fetchall()
+    columns: list[tuple[str, sql.Composable]] = []
+    for name, default, target, key in found:
+        if name in own:
+            value = own[name]
+        elif name in fields:
+            value = from_text(fields[name], ident("u", name))
+        else:
+            kept: sql.Composable = ident("r", name)
+            if target is not None:
+                kept = sql.SQL("(select f.{} from {} f where f.{} = {})").format(
+                    ident(key), sql.SQL(target), ident(key), kept
+                )
+            value = sql.SQL("case when t.row ? {} then {} else {} end").format(
+                sql.Literal(name), kept, sql.SQL(default or "null")
+            )
+        columns.append((name, value))
+    return columns
+
+
+def _agree_on_values(conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec]) -> None:
+    """Both halves of the base are what was just written and read. A reference whose target is not linked yet is not
+    agreed on, so that it stays a difference."""
+    parts: list[sql.Composable] = []
+    for spec in fields:
+        theirs, ours = ident("u", f"{spec.name}_crm"), ident("u", spec.name)
+        agreed: sql.Composable = sql.SQL("true")
+        if spec.type is FieldType.REFERENCE:
+            agreed = sql.SQL("({} is null or {} is not null)").format(theirs, ours)
+        parts.append(
+            sql.SQL("{} = {}, {} = case when {} then {} end, {} = {}").format(
+                ident(f"{spec.name}_hub"), from_text(spec, ours), ident(f"{spec.name}_crm"), agreed, theirs,
+                ident(f"{spec.name}_agreed"), agreed,
+            )
+        )  # fmt: skip
+    if parts:
+        conn.execute(
+            sql.SQL(
+                "update {} b set {} from unlinked u where b.crm_id = u.crm_id and b.hub_id in (select hub_id from gone_through)"
+            ).format(base_table(stream), sql.SQL(", ").join(parts))
+        )

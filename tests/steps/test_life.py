@@ -1,0 +1,559 @@
+"""Deletions and returns, both directions, every policy: hub and memory CRMs, synced by the real steps."""
+
+from collections.abc import Callable
+
+import pytest
+
+from crm_sync.connectors.crm import Operation
+from crm_sync.core.errors import CrmError, ErrorClass, HeldBackError, RecordError
+from crm_sync.hub import holds, review
+from crm_sync.steps.options import Report
+from tests.steps.world import CONNECTION, World
+
+Make = Callable[..., World]
+
+
+def _text(inbound: str = "archive", outbound: str = "review", more: str = "") -> str:
+    deletes = f"    deletes: {{inbound: {inbound}, outbound: {outbound}}}\n{more}"
+    return CONNECTION.replace("    object: Account\n", "    object: Account\n" + deletes).replace(
+        "    object: Contact\n", "    object: Contact\n" + deletes
+    )
+
+
+@pytest.fixture
+def make(fresh_database_url: str) -> Make:
+    made: list[World] = []
+
+    def build(
+        inbound: str = "archive", outbound: str = "review", names: tuple[str, ...] = ("acme",), more: str = ""
+    ) -> World:
+        world = World(fresh_database_url, names, _text(inbound, outbound, more))
+        made.append(world)
+        return world
+
+    yield build  # type: ignore[misc]
+    for world in made:
+        world.close()
+
+
+def _ann(world: World, name: str = "acme", **values: str) -> str:
+    """A contact that is linked and agreed on."""
+    given = {"LastName": "Lee", "Email": "ann@x.example", **values}
+    crm_id = world.accounts[name].person_create("Contact", given)
+    _settle(world)
+    return crm_id
+
+
+def _settle(world: World, rounds: int = 1, **flags: object) -> dict[str, Report]:
+    """Some minutes later everything is synced."""
+    reports: dict[str, Report] = {}
+    for _ in range(rounds):
+        world.wait(minutes=20)
+        for name in world.accounts:
+            reports |= {f"{name} {key}": report for key, report in world.sync(name, **flags).items()}
+    return reports
+
+
+def _states(world: World, name: str = "acme") -> tuple[str, str]:
+    row = world.conn.execute(f"select hub_state, crm_state from {name}.contact_base").fetchone()  # type: ignore[arg-type]
+    assert row is not None
+    return row
+
+
+def _quiet(world: World) -> None:
+    """One more sync writes nothing, and nothing waits."""
+    writes = {name: len(account.written) for name, account in world.accounts.items()}
+    changes = world.one("select count(*) from sync.change")
+    _settle(world)
+    assert {name: len(account.written) for name, account in world.accounts.items()} == writes
+    assert world.one("select count(*) from sync.change") == changes
+    assert world.one("select count(*) from sync.dirty") == 0
+
+
+def _decide(world: World, decision: str, *, status: str = "open") -> None:
+    found = review.find(world.conn, field="*", status=status)
+    assert found
+    review.decide(world.conn, found, decision, "ann")  # type: ignore[arg-type]
+
+
+def _alive(world: World, name: str = "acme") -> list[str]:
+    return [row.id for row in world.accounts[name].rows("Contact")]
+
+
+# The CRM deletes.
+
+
+def test_archive_keeps_the_record_and_takes_it_out_of_the_sync(make: Make) -> None:
+    world = make("archive")
+    crm_id = _ann(world)
+    hub_id = world.one("select id from hub.contact")
+    world.accounts["acme"].person_delete("Contact", crm_id)
+    assert _settle(world)["acme hub contact acme"].counts["archived"] == 1
+    assert world.one("select archived_at is not null from hub.contact") is True
+    assert _states(world) == ("archived", "deleted")
+    assert (
+        world.one("select reason from sync.change where kind = 'archive'")
+        == "deleted in the CRM: deletes: archive"
+    )
+    world.conn.execute("update hub.contact set first_name = 'New'")  # it takes no part
+    _quiet(world)
+    world.accounts["acme"].person_restore("Contact", crm_id)
+    assert _settle(world)["acme hub contact acme"].counts["restored"] == 1
+    assert world.hub("contact", "id, archived_at") == [{"id": hub_id, "archived_at": None}]
+    assert world.accounts["acme"].row("Contact", crm_id).values["FirstName"] == "New"  # now it does
+    assert _states(world) == ("present", "present")
+    _quiet(world)
+
+
+def test_propagate_deletes_the_record_and_brings_it_back_with_its_id(make: Make) -> None:
+    world = make("propagate")
+    world.conn.execute(
+        "alter table hub.contact add column note text default 'none', add shout text generated always as (upper(note)) stored"
+    )
+    crm_id = _ann(world)
+    world.conn.execute("update hub.contact set note = 'ours'")
+    hub_id = world.one("select id from hub.contact")
+    world.accounts["acme"].person_delete("Contact", crm_id)
+    assert _settle(world)["acme hub contact acme"].counts["deleted"] == 1
+    assert world.hub("contact") == []
+    assert _states(world) == ("deleted", "deleted")
+    assert world.one("select deleted_by from sync.tombstone") == "acme"
+    assert (
+        world.one("select old_value::jsonb ->> 'email' from sync.change where kind = 'delete'")
+        == "ann@x.example"
+    )
+    _quiet(world)
+    world.accounts["acme"].person_restore("Contact", crm_id)
+    world.accounts["acme"].person_edit("Contact", crm_id, {"FirstName": "Ann", "Interests": "a;b"})
+    _settle(world)
+    assert world.hub("contact", "id, first_name, email, interests, note, shout") == [
+        {
+            "id": hub_id,
+            "first_name": "Ann",
+            "email": "ann@x.example",
+            "interests": ["a", "b"],
+            "note": "ours",
+            "shout": "OURS",
+        }
+    ]
+    assert world.one("select count(*) from acme.contact_base") == 1
+    _quiet(world)
+
+
+def test_ignore_leaves_both_sides_as_they_are(make: Make) -> None:
+    world = make("ignore", "ignore")
+    crm_id = _ann(world)
+    world.accounts["acme"].person_delete("Contact", crm_id)
+    _settle(world)
+    assert _states(world) == ("present", "deleted")
+    world.conn.execute("update hub.contact set first_name = 'New'")
+    _quiet(world)
+    world.accounts["acme"].person_restore("Contact", crm_id)
+    _settle(world)
+    assert _states(world) == ("present", "present")
+    assert world.accounts["acme"].row("Contact", crm_id).values["FirstName"] == "New"
+    world.conn.execute("delete from hub.contact")
+    _settle(world)
+    assert _states(world) == ("deleted", "present")
+    assert _alive(world) == [crm_id]
+    _quiet(world)
+
+
+@pytest.mark.parametrize("decision", ["use_crm", "use_hub", "skip"])
+def test_review_asks_about_a_deletion_in_the_crm(make: Make, decision: str) -> None:
+    world = make("review")
+    crm_id = _ann(world)
+    world.accounts["acme"].person_delete("Contact", crm_id)
+    _settle(world)
+    (conflict,) = review.find(world.conn, entity="contact")
+    assert (conflict.field, conflict.hub_value, conflict.crm_value) == ("*", "present", "deleted")
+    assert (conflict.suggestion, conflict.reason) == ("use_crm", "deleted in the CRM: deletes: review")
+    _quiet(world)
+    _decide(world, decision)
+    _settle(world)
+    if decision == "use_crm":
+        assert world.hub("contact") == []
+        assert world.one("select status from review.conflict") == "applied"
+    elif decision == "use_hub":
+        (new,) = _alive(world)
+        assert new != crm_id
+        assert world.one("select crm_id from acme.contact_base") == new
+        assert world.one("select status from review.conflict") == "applied"
+    else:
+        assert world.one("select status from review.conflict") == "skipped"
+    _quiet(world)
+
+
+def test_a_deletion_against_an_edit_in_the_hub_asks(make: Make) -> None:
+    world = make("propagate", "propagate")
+    crm_id = _ann(world)
+    world.accounts["acme"].person_delete("Contact", crm_id)
+    world.conn.execute("update hub.contact set first_name = 'New'")
+    _settle(world)
+    (conflict,) = review.find(world.conn, entity="contact")
+    assert (conflict.suggestion, conflict.reason) == (
+        "use_hub",
+        "deleted in the CRM, and edited on the other side",
+    )
+    _decide(world, "use_hub")
+    _settle(world)
+    (new,) = world.accounts["acme"].rows("Contact")
+    assert (new.values["FirstName"], new.values["Email"]) == ("New", "ann@x.example")
+    assert _states(world) == ("present", "present")
+    assert (
+        world.one("select reason from sync.change where side = 'crm' and kind = 'create'")
+        == "decided by ann (conflict 1)"
+    )
+    _quiet(world)
+    # The old record comes back: it is no second person in the hub.
+    world.accounts["acme"].person_restore("Contact", crm_id)
+    _settle(world)
+    assert len(world.hub("contact")) == 1
+    assert world.one("select code from sync.parked where record_id = %s", crm_id) == "DOUBLE"
+    _quiet(world)
+
+
+def test_a_hub_that_refuses_parks_the_record_alone(make: Make) -> None:
+    world = make("propagate")
+    first = _ann(world)
+    second = world.accounts["acme"].person_create("Contact", {"LastName": "B", "Email": "b@x.example"})
+    _settle(world)
+    world.conn.execute("create table hub.invoice (contact uuid references hub.contact (id))")
+    world.conn.execute("insert into hub.invoice select id from hub.contact where email = 'ann@x.example'")
+    for crm_id in (first, second):
+        world.accounts["acme"].person_delete("Contact", crm_id)
+    _settle(world)
+    assert [row["email"] for row in world.hub("contact", "email")] == ["ann@x.example"]
+    assert world.one("select reason from sync.parked") == (
+        'the hub table refuses the record: update or delete on table "contact" violates foreign key constraint'
+        ' "invoice_contact_fkey" on table "invoice"'
+    )
+
+
+# The hub deletes.
+
+
+@pytest.mark.parametrize("how", ["delete from hub.contact", "update hub.contact set archived_at = now()"])
+def test_propagate_deletes_in_the_crm(make: Make, how: str) -> None:
+    world = make("archive", "propagate")
+    _ann(world)
+    world.conn.execute(how)  # type: ignore[arg-type]
+    assert _settle(world)["acme outbound contact"].counts["deleted"] == 1
+    assert _alive(world) == []
+    assert _states(world)[1] == "deleted"
+    row = world.conn.execute(
+        "select old_value::jsonb ->> 'email', reason, answer ->> 'deleted' from sync.change where kind = 'delete' and side = 'crm'"
+    ).fetchone()
+    assert row == ("ann@x.example", "deleted in the hub: deletes: propagate", "by this call")
+    assert world.one("select count(*) from sync.intent") == 0
+    _quiet(world)
+
+
+def test_what_comes_back_in_the_hub_is_created_once_more(make: Make) -> None:
+    world = make("archive", "propagate")
+    crm_id = _ann(world)
+    world.conn.execute("update hub.contact set archived_at = now()")
+    _settle(world)
+    assert _alive(world) == []
+    world.conn.execute("update hub.contact set archived_at = null")
+    _settle(world)
+    (new,) = _alive(world)
+    assert new != crm_id
+    assert world.one("select crm_id from acme.contact_base") == new
+    assert world.one("select survivor from sync.alias where crm_id = %s", crm_id) == new
+    assert world.accounts["acme"].row("Contact", new).values["Hub_Id"] == str(
+        world.one("select id from hub.contact")
+    )
+    _quiet(world)
+    world.accounts["acme"].person_edit("Contact", new, {"FirstName": "Ann"})
+    _settle(world)
+    assert world.one("select first_name from hub.contact") == "Ann"
+
+
+@pytest.mark.parametrize("decision", ["use_crm", "use_hub"])
+def test_review_asks_about_a_deletion_in_the_hub(make: Make, decision: str) -> None:
+    world = make()
+    crm_id = _ann(world)
+    hub_id = world.one("select id from hub.contact")
+    world.conn.execute("delete from hub.contact")
+    _settle(world)
+    (conflict,) = review.find(world.conn)
+    assert (conflict.hub_value, conflict.crm_value, conflict.suggestion) == ("deleted", "present", "use_hub")
+    assert conflict.hub_changed_by == "hub"
+    assert _alive(world) == [crm_id]
+    _quiet(world)
+    _decide(world, decision)
+    _settle(world)
+    assert _alive(world) == ([] if decision == "use_hub" else [crm_id])
+    assert [row["id"] for row in world.hub("contact")] == ([] if decision == "use_hub" else [hub_id])
+    _quiet(world)
+
+
+def test_a_deletion_against_an_edit_in_the_crm_asks(make: Make) -> None:
+    world = make("archive", "propagate")
+    crm_id = _ann(world)
+    world.conn.execute("delete from hub.contact")
+    world.accounts["acme"].person_edit("Contact", crm_id, {"FirstName": "New"})
+    _settle(world)
+    (conflict,) = review.find(world.conn)
+    assert conflict.reason == "deleted in the hub, and edited on the other side"
+    assert _alive(world) == [crm_id]
+    _decide(world, "use_crm")
+    _settle(world)
+    assert world.hub("contact", "first_name, email") == [{"first_name": "New", "email": "ann@x.example"}]
+    _quiet(world)
+
+
+def test_an_edit_that_nobody_has_read_yet_is_seen_before_the_deletion(make: Make) -> None:
+    world = make("archive", "propagate")
+    crm_id = _ann(world)
+    world.conn.execute("delete from hub.contact")
+    world.accounts["acme"].habits.lag = (
+        world.accounts["acme"].habits.granularity * 3_600_000
+    )  # listings lag an hour
+    world.accounts["acme"].person_edit("Contact", crm_id, {"FirstName": "New"})
+    report = _settle(world)["acme outbound contact"]
+    assert report.counts["moved"] == 1
+    assert _alive(world) == [crm_id]
+    _settle(world)
+    assert [c.field for c in review.find(world.conn)] == ["*"]
+
+
+def test_what_is_gone_already_is_success(make: Make) -> None:
+    world = make("archive", "propagate")
+    crm_id = _ann(world)
+    world.conn.execute("delete from hub.contact")
+    crm = world.crms["acme"]
+    crm.faults.before_write = lambda operation: world.accounts["acme"].person_delete(
+        "Contact", operation.crm_id or ""
+    )
+    assert _settle(world)["acme outbound contact"].counts["deleted"] == 1
+    assert _states(world) == ("deleted", "deleted")
+    assert crm_id not in _alive(world)
+    crm.faults.before_write = None
+    _quiet(world)
+
+
+def test_a_refused_deletion_is_parked_and_tried_again_when_it_is_marked(make: Make) -> None:
+    world = make("archive", "propagate")
+    _ann(world)
+    hub_id = str(world.one("select id from hub.contact"))
+    crm = world.crms["acme"]
+    crm.faults.reject[hub_id] = RecordError(ErrorClass.VALIDATION, "DELETE_FAILED", "it is in an open case")
+    world.conn.execute("delete from hub.contact")
+    _settle(world)
+    assert (
+        world.one("select code || ': ' || reason from sync.parked")
+        == "DELETE_FAILED: not deleted: it is in an open case"
+    )
+    assert world.one("select count(*) from sync.intent") == 0
+    crm.faults.reject.clear()
+    _settle(world, full=True)
+    from crm_sync.hub import dirty
+
+    dirty.mark_all(world.conn, world.system.stream("acme", "contact"))
+    _settle(world)
+    assert _alive(world) == []
+    assert world.one("select count(*) from sync.parked") == 0
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_deletion_without_an_answer_is_looked_up(make: Make, when: str) -> None:
+    world = make("archive", "propagate")
+    _ann(world)
+    world.conn.execute("delete from hub.contact")
+    world.crms["acme"].faults.timeout = when  # type: ignore[assignment]
+    with pytest.raises(CrmError):
+        _settle(world)
+    assert world.one("select kind from sync.intent") == "delete"
+    written = len(world.accounts["acme"].written)
+    _settle(world)
+    assert _alive(world) == []
+    assert world.one("select count(*) from sync.intent") == 0
+    assert len(world.accounts["acme"].written) - written == (1 if when == "before" else 0)
+    assert world.one("select count(*) from sync.change where side = 'crm' and kind = 'delete'") == 1
+    _quiet(world)
+
+
+def test_killed_between_the_intent_and_its_answer(make: Make) -> None:
+    world = make("archive", "propagate")
+    _ann(world)
+    world.conn.execute("delete from hub.contact")
+
+    def killed(_: Operation) -> None:
+        raise KeyboardInterrupt
+
+    world.crms["acme"].faults.before_write = killed
+    with pytest.raises(KeyboardInterrupt):
+        _settle(world)
+    world.crms["acme"].faults.before_write = None
+    assert world.one("select count(*) from sync.intent") == 1
+    _settle(world)
+    assert _alive(world) == []
+    _quiet(world)
+
+
+def test_a_create_once_more_without_an_answer_makes_one_record(make: Make) -> None:
+    world = make("review", "propagate")
+    crm_id = _ann(world)
+    world.accounts["acme"].person_delete("Contact", crm_id)
+    _settle(world)
+    _decide(world, "use_hub")
+    world.crms["acme"].faults.timeout = "after"
+    with pytest.raises(CrmError):
+        _settle(world)
+    _settle(world)
+    (new,) = _alive(world)
+    assert world.one("select crm_id from acme.contact_base") == new
+    _quiet(world)
+
+
+# References.
+
+
+def _company(world: World) -> tuple[str, str]:
+    """A company and its contact: their ids in acme."""
+    acme = world.accounts["acme"]
+    company = acme.person_create("Account", {"Name": "Big", "Website": "big.example"})
+    contact = acme.person_create(
+        "Contact", {"LastName": "Lee", "Email": "ann@x.example", "AccountId": company}
+    )
+    _settle(world, 2)
+    return company, contact
+
+
+def test_references_let_go_are_blanked_nowhere_and_come_back(make: Make) -> None:
+    world = make("propagate", "ignore", ("acme", "beta"))
+    company, contact = _company(world)
+    beta = world.accounts["beta"]
+    (theirs,) = beta.rows("Contact")
+    assert theirs.values["AccountId"] is not None
+    hub_company = world.one("select id from hub.company")
+    world.accounts["acme"].person_delete("Account", company)
+    world.accounts["acme"].person_edit("Contact", contact, {"FirstName": "Ann"})
+    _settle(world, 2)
+    assert world.hub("company") == []
+    assert world.hub("contact", "company, first_name") == [{"company": None, "first_name": "Ann"}]
+    assert beta.row("Contact", theirs.id).values["AccountId"] == theirs.values["AccountId"]
+    assert beta.row("Contact", theirs.id).values["FirstName"] == "Ann"
+    assert world.one("select count(*) from acme.contact_differences") == 0
+    _quiet(world)
+    world.accounts["acme"].person_restore("Account", company)
+    _settle(world, 2)
+    assert world.one("select company from hub.contact") == hub_company
+    assert world.one("select count(*) from sync.let_go") == 0
+    _quiet(world)
+
+
+def test_a_reference_that_an_application_blanks_is_a_blank(make: Make) -> None:
+    world = make("propagate", "propagate")
+    _, contact = _company(world)
+    world.conn.execute("update hub.contact set company = null")
+    world.conn.execute("delete from hub.company")
+    _settle(world, 2)
+    assert world.accounts["acme"].row("Contact", contact).values["AccountId"] is None
+    assert world.accounts["acme"].rows("Account") == []
+
+
+def test_an_application_that_brings_the_company_back_has_its_references_again(make: Make) -> None:
+    world = make("archive", "propagate")
+    company, contact = _company(world)
+    row = world.hub("company", "id, name, website")[0]
+    world.conn.execute("delete from hub.company")
+    world.conn.execute(
+        "insert into hub.company (id, name, website) values (%(id)s, %(name)s, %(website)s)", row
+    )
+    assert world.one("select company from hub.contact") == row["id"]
+    _settle(world, 2)
+    assert world.accounts["acme"].row("Contact", contact).values["AccountId"] == company
+    _quiet(world)
+
+
+# Three systems.
+
+
+@pytest.mark.parametrize("inbound", ["propagate", "archive"])
+@pytest.mark.parametrize("outbound", ["propagate", "ignore", "review"])
+def test_a_deletion_in_one_crm_meets_the_policy_of_the_other(make: Make, inbound: str, outbound: str) -> None:
+    world = make(inbound, outbound, ("acme", "beta"))
+    crm_id = _ann(world)
+    assert len(_alive(world, "beta")) == 1
+    world.accounts["acme"].person_delete("Contact", crm_id)
+    _settle(world, 2)
+    assert len(_alive(world, "beta")) == (0 if outbound == "propagate" else 1)
+    assert _alive(world, "acme") == []
+    assert len(review.find(world.conn, connection="beta")) == (1 if outbound == "review" else 0)
+    _quiet(world)
+    world.accounts["acme"].person_restore("Contact", crm_id)
+    _settle(world, 3)
+    assert _alive(world, "acme") == [crm_id]
+    assert len(_alive(world, "beta")) == 1
+    assert world.one("select count(*) from hub.contact where archived_at is null") == 1
+    assert review.find(world.conn) == []
+    _quiet(world)
+
+
+def test_what_is_archived_before_it_was_ever_sent_stays_at_home(make: Make) -> None:
+    world = make()
+    world.conn.execute(
+        "insert into hub.contact (last_name, email, archived_at) values ('Lee', 'ann@x.example', now())"
+    )
+    _settle(world)
+    assert _alive(world) == []
+    _quiet(world)
+    world.conn.execute("update hub.contact set archived_at = null")
+    _settle(world)
+    assert len(_alive(world)) == 1
+
+
+# The guard, a dry run, the cost.
+
+
+def _people(world: World, number: int) -> None:
+    for i in range(number):
+        world.accounts["acme"].person_create("Contact", {"LastName": f"N{i}", "Email": f"p{i}@x.example"})
+    _settle(world)
+
+
+def test_many_deletions_on_their_way_out_are_asked_about(make: Make) -> None:
+    world = make("archive", "propagate")
+    _people(world, 40)
+    world.conn.execute("delete from hub.contact where last_name <> 'N0'")
+    with pytest.raises(HeldBackError, match="39 records would be deleted"):
+        _settle(world)
+    assert len(_alive(world)) == 40
+    (hold,) = holds.find(world.conn)
+    holds.confirm(world.conn, hold.id, "ann")
+    _settle(world)
+    assert len(_alive(world)) == 1
+    _quiet(world)
+
+
+def test_a_dry_run_plans_deletions_and_writes_nothing(make: Make) -> None:
+    world = make("propagate", "propagate")
+    first = _ann(world)
+    world.accounts["acme"].person_create("Contact", {"LastName": "B", "Email": "b@x.example"})
+    _settle(world)
+    world.accounts["acme"].person_delete("Contact", first)
+    world.conn.execute("delete from hub.contact where last_name = 'B'")
+    reports = _settle(world, dry_run=True)
+    rows = [row for report in reports.values() for row in report.plan]
+    assert sorted((row.target, row.action, row.old, row.new) for row in rows) == [
+        ("crm", "delete", None, None),
+        ("hub", "delete", "present", "deleted"),
+    ]
+    assert len(_alive(world)) == 1
+    assert len(world.hub("contact")) == 1
+    assert world.one("select count(*) from sync.intent") == 0
+
+
+def test_idle_again_after_a_thousand_deletions(make: Make) -> None:
+    world = make("archive", "propagate", more="    guard: {deletions: off}\n")
+    _people(world, 1000)
+    world.conn.execute("delete from hub.contact")
+    before = dict(world.crms["acme"].calls)
+    _settle(world)
+    made = {name: number - before.get(name, 0) for name, number in world.crms["acme"].calls.items()}
+    assert _alive(world) == []
+    assert (made["write"], made["by_ids"]) == (10, 1)
+    _quiet(world)
