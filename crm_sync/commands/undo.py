@@ -52,12 +52,12 @@ def undo(
         shown = {"run": own, **undo_shown.as_json(store.conn, selection, planned, mask)} if as_json else {}
         if not as_json:
             undo_shown.show(store.conn, selection, planned, mask, no_zone=zone)
-        number = planned.number(Fate.UNDO)
-        if dry_run or not number:
+        number, whole = planned.number(Fate.UNDO), planned.records_to_undo()
+        if dry_run or not (number or whole):
             if as_json:
                 _print({**shown, "applied": None})
             return 0 if dry_run else _status(planned)
-        if not yes and not typer.confirm(f"Put {number:,} {undo_shown.values(number)} back?", err=as_json):
+        if not yes and not typer.confirm(undo_shown.question(planned), err=as_json):
             console.err.print("nothing was changed")
             return 0
         with console.err.status("putting back"):

@@ -43,8 +43,9 @@ def undo(
     """Put back what the sync wrote in a run or a period, in the hub and in the CRMs.
 
     Looks at the records first: what anybody edited since, on any side, stays. Shows the plan and asks. An undo is a run
-    of its own and can be undone. New records, links and deletions are not taken back, but told. Exit status 1 if
-    something of the selection stays as it is.
+    of its own and can be undone. Links are pulled apart, and records that a CRM brought into the hub are deleted there if
+    nobody edited them and nothing refers to them. Records created in a CRM and deletions are not taken back, but told.
+    Exit status 1 if something of the selection stays as it is.
     """
     from crm_sync.commands.undo import undo as work
 

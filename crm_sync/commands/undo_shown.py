@@ -11,7 +11,9 @@ from rich.text import Text
 from crm_sync.commands import console
 from crm_sync.core.undo import Fate
 from crm_sync.hub import undo as memory
+from crm_sync.hub import undo_records
 from crm_sync.hub.undo import Row, Selection
+from crm_sync.hub.undo_records import RecordRow
 from crm_sync.steps.undo import Applied, Planned
 
 SHOWN = 100
@@ -23,6 +25,21 @@ Mask = Callable[[str, str, str | None], str | None]
 
 def values(number: int) -> str:
     return "value" if number == 1 else "values"
+
+
+def question(planned: Planned) -> str:
+    """What is to be confirmed."""
+    number = planned.number(Fate.UNDO)
+    parts = [f"put {number:,} {values(number)} back"] if number else []
+    for kind, what in _WHAT.items():
+        count = sum(t.number for t in planned.records if t.kind == kind and t.fate == Fate.UNDO)
+        parts += [f"{what} ({count:,})"] if count else []
+    text = ", ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}?"
+
+
+_WHAT = {"link": "pull linked records apart", "created": "delete records from the hub"}
+"""What is done to whole records, by their kind."""
 
 
 def show(
@@ -37,6 +54,9 @@ def show(
     if rows := memory.rows(conn, [Fate.UNDO], SHOWN):
         out.print()
         out.print(_plan_table(rows, planned.number(Fate.UNDO), mask))
+    if whole := undo_records.rows(conn, SHOWN):
+        out.print()
+        out.print(_records_table(whole, planned.records_to_undo()))
     if some := memory.rows(conn, [Fate.EDITED, Fate.LEFT], SHOWN):
         out.print()
         number = planned.number(Fate.EDITED, Fate.LEFT)
@@ -59,6 +79,15 @@ def show(
     out.print(_totals_table(planned))
     gets = ", ".join(f"{name} {number:,}" for name, number in planned.systems.items())
     out.print(f"values to be written: {gets or 'none'}", markup=False)
+
+
+def _records_table(rows: list[RecordRow], number: int) -> Table:
+    title = "Whole records" + (f" (the first {len(rows)} of {number:,})" if len(rows) < number else "")
+    table = console.table("what", "hub record", "record in the CRM", title=title)
+    for row in rows:
+        crm = console.value(f"{row.connection} {row.crm_id}")
+        table.add_row(_WHAT[row.kind], f"{row.entity} {row.hub_id}", crm)
+    return table
 
 
 def _first(rows: list[Row], number: int) -> str:
@@ -86,6 +115,10 @@ def _totals_table(planned: Planned) -> Table:
     for total in planned.totals:
         what = {Fate.UNDO: "goes back", Fate.ALREADY: "is back already"}.get(Fate(total.fate), total.about)
         table.add_row(what, total.entity, total.field, f"{total.number:,}")
+    for record in planned.records:
+        if record.fate in (Fate.UNDO, Fate.ALREADY):
+            what = _WHAT[record.kind] if record.fate == Fate.UNDO else record.about
+            table.add_row(f"{what} ({record.connection})", record.entity, "", f"{record.number:,}")
     for left in planned.left:
         table.add_row(f"not undone: {left.about}", left.entity, "", f"{left.number:,}")
     return table
@@ -94,6 +127,8 @@ def _totals_table(planned: Planned) -> Table:
 def applied(own: str, planned: Planned, applied: Applied, after: Planned) -> None:
     out = console.out
     out.print(f"put back in the hub: {applied.fields:,} {values(applied.fields)}")
+    if planned.records_to_undo():
+        out.print(f"pulled apart: {applied.links:,}; deleted from the hub: {applied.deleted:,}")
     for name, report in applied.reports.items():
         said = {
             n: number
@@ -132,6 +167,8 @@ def as_json(conn: psycopg.Connection, selection: Selection, planned: Planned, ma
         "selection": asdict(selection),
         "journal_rows": planned.journal_rows,
         "totals": [asdict(total) for total in planned.totals],
+        "records": [asdict(total) for total in planned.records],
+        "record_plan": [asdict(row) for row in undo_records.rows(conn, SHOWN)],
         "not_undone": [asdict(left) for left in planned.left],
         "not_undone_rows": [
             {"entity": entity, "hub_id": hub_id, "field": name, "why": why}
@@ -146,7 +183,10 @@ def as_json(conn: psycopg.Connection, selection: Selection, planned: Planned, ma
 def applied_as_json(applied: Applied, after: Planned) -> dict[str, Any]:
     return {
         "fields": applied.fields,
+        "links": applied.links,
+        "deleted": applied.deleted,
         "sent": {name: report.counts for name, report in applied.reports.items()},
         "not_sent": applied.failures,
         "totals": [asdict(total) for total in after.totals],
+        "records": [asdict(total) for total in after.records],
     }

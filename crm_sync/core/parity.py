@@ -70,7 +70,7 @@ class Found:
 class Record:
     """What is known of one CRM id. seen: the CRM showed it; crm_deleted: as deleted; modified_at: then (UTC).
     mirror_at: the stamp in the mirror; outside: there as one that left the mapping's filter. marked: in the queue;
-    in_doubt: a write without an answer; hub_deleted: an application deleted the hub record."""
+    in_doubt: a write without an answer; hub_deleted: an application deleted the hub record; kept_out: an undo did."""
 
     crm_id: str
     hub_id: UUID | None
@@ -86,6 +86,7 @@ class Record:
     marked: bool
     in_doubt: bool
     hub_deleted: bool
+    kept_out: bool
     parked: str | None
 
 
@@ -218,6 +219,8 @@ def _not_in_hub(  # noqa: PLR0911 - a table, one line a row
         return Found(stream.name, what, None, r.crm_id, Why.PENDING, _IN_DOUBT)
     if (not r.mirrored or r.outside) and (late := _late(r, known)):
         return Found(stream.name, what, None, r.crm_id, Why.PENDING, late)
+    if r.kept_out:
+        return Found(stream.name, what, None, r.crm_id, Why.FILTERED, "an undo took it out of the hub")
     detail = "nothing waits for it" if r.mirrored else "the mirror does not have it"
     return Found(stream.name, what, None, r.crm_id, None, detail)
 

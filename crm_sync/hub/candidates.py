@@ -13,6 +13,7 @@ from psycopg import Connection, sql
 
 from crm_sync.core.spec import FieldSpec, StreamSpec
 from crm_sync.hub import conversion_partners, match_conflicts, similar
+from crm_sync.hub.apart import not_apart
 from crm_sync.hub.similar import Review
 from crm_sync.hub.sql import base_table, hub_table, ident, match_key
 
@@ -39,7 +40,19 @@ def find(conn: Connection, stream: StreamSpec) -> dict[str, Review]:
     reviews = match_conflicts.follow(conn, stream)
     for number, rule in enumerate(stream.match, 1):
         _by_rule(conn, stream, [stream.field(name) for name in rule], number)
-    return reviews | similar.find(conn, stream)
+    reviews |= similar.find(conn, stream)
+    _keep_out(conn, stream)
+    return reviews
+
+
+def _keep_out(conn: Connection, stream: StreamSpec) -> None:
+    """What an undo has taken out of the hub may be found to be a record of it, but makes no new one (`undo_records.py`)."""
+    conn.execute(
+        "update unlinked u set candidates = -1 from sync.kept_out k where k.connection = %s and k.entity = %s"
+        " and k.crm_id = u.crm_id and u.found is null and u.candidates = 0 and u.how is null"
+        " and k.modified_at is not distinct from u.modified_at",
+        [stream.connection, stream.entity],
+    )
 
 
 def _by_external_id(conn: Connection, stream: StreamSpec) -> None:
@@ -71,13 +84,13 @@ def _by_rule(conn: Connection, stream: StreamSpec, rule: Sequence[FieldSpec], nu
     # reading the hub as a whole for each record: records are looked up by their key, and little is left to join.
     conn.execute(
         sql.SQL(
-            "with wanted as materialized (select u.n, {mine} from unlinked u"
+            "with wanted as materialized (select u.n, u.crm_id, {mine} from unlinked u"
             " where u.found is null and u.candidates = 0 and u.how is null),"
-            " keyed as materialized (select k.n, h.id from wanted k"
-            " cross join lateral (select h.id from {hub} h where {matched} and h.archived_at is null offset 0) h),"
+            " keyed as materialized (select k.n, k.crm_id, h.id from wanted k"
+            " cross join lateral (select h.id from {hub} h where {matched} offset 0) h),"
             " pairs as (select k.n, k.id from keyed k"
             " left join lateral (select b.hub_id from {base} b where b.hub_id = k.id offset 0) b on true"
-            " where b.hub_id is null and k.id not in (select found from unlinked where found is not null)),"
+            " where b.hub_id is null and {together} and k.id not in (select found from unlinked where found is not null)),"
             " counted as (select n, id, count(*) over (partition by n) as hubs,"
             " row_number() over (partition by id order by n) as place from pairs)"
             " update unlinked u set found = case when c.hubs = 1 then c.id end, candidates = c.hubs,"
@@ -89,6 +102,7 @@ def _by_rule(conn: Connection, stream: StreamSpec, rule: Sequence[FieldSpec], nu
             matched=matched,
             base=base_table(stream),
             number=sql.Literal(number),
+            together=not_apart(stream, ident("k", "crm_id"), ident("k", "id")),
         )
     )
 

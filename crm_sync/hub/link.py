@@ -13,6 +13,7 @@ from psycopg import Connection, sql
 
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
 from crm_sync.hub import candidates, match_conflicts
+from crm_sync.hub.apart import not_apart
 from crm_sync.hub.similar import Review
 from crm_sync.hub.sql import (
     alive,
@@ -83,8 +84,9 @@ def waiting_matches(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID
         rows = conn.execute(
             sql.SQL(
                 "select distinct h.id from {hub} h join {mirror} m on {matched} where h.id = any(%s) and {alive}"
-                " and not exists (select from {base} b where b.crm_id = m.crm_id)"
+                " and not exists (select from {base} b where b.crm_id = m.crm_id) and {together}"
             ).format(
+                together=not_apart(stream, ident("m", "crm_id"), ident("h", "id")),
                 hub=hub_table(stream.entity),
                 mirror=mirror_table(stream),
                 alive=alive("m"),

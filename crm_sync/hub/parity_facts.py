@@ -12,6 +12,7 @@ from psycopg.rows import args_row
 
 from crm_sync.core.parity import Record, Value
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
+from crm_sync.hub import aliases
 from crm_sync.hub.parity_terms import any_off, crm_off, hub_off, mirror_off
 from crm_sync.hub.sql import base_of, base_table, hub_now, hub_table, ident, mirror_table, to_text
 
@@ -56,6 +57,8 @@ def records(conn: Connection, stream: StreamSpec, crm_ids: Sequence[str]) -> lis
         " exists (select from sync.intent i where i.connection = {connection} and i.entity = {entity}"
         " and i.hub_id::text = coalesce(b.hub_id::text, lower(s.hub_id))),"
         " exists (select from sync.tombstone t where t.entity = {entity} and t.hub_id = b.hub_id),"
+        " exists (select from sync.kept_out o where o.connection = {connection} and o.entity = {entity}"
+        " and o.crm_id = r.crm_id and o.modified_at is not distinct from m.modified_at),"
         " (select string_agg(p.code || case p.field when '' then '' else ' (' || p.field || ')' end || ' ' || p.reason,"
         " '; ' order by p.id) from sync.parked p where p.connection = {connection} and p.entity = {entity}"
         " and (p.side, p.record_id) in (('crm', r.crm_id), ('hub', b.hub_id::text)))"
@@ -80,7 +83,7 @@ def values(
         " left join review.conflict c on c.connection = {connection} and c.entity = {entity} and c.hub_id = b.hub_id"
         " and c.field = d.field and c.status in ('open', 'decided', 'skipped')"
         " and c.hub_value is not distinct from d.hub_now and c.crm_value is not distinct from d.crm_now"
-        " where s.crm_id = any(%s) and not s.deleted"
+        " where s.crm_id = any(%s) and not s.deleted and not coalesce(m.lead_converted, false)"
     ).format(rows=sql.SQL(" union all ").join(_row(stream, spec) for spec in fields), **_literals(stream))
     with conn.cursor(row_factory=args_row(Value)) as cursor:
         return cursor.execute(query, [list(crm_ids)]).fetchall()
@@ -92,7 +95,7 @@ def _row(stream: StreamSpec, spec: FieldSpec) -> sql.Composable:
     hub_as_crm: sql.Composable = sql.SQL("null::text")
     if spec.type is FieldType.REFERENCE and spec.entity is not None:
         links = base_of(stream, spec.entity)
-        crm_as_hub = sql.SQL("(select l.hub_id::text from {} l where l.crm_id = {})").format(links, seen)
+        crm_as_hub = aliases.target(stream, spec.entity, seen, sql.SQL("l.hub_id::text"))
         hub_as_crm = sql.SQL("(select l.crm_id from {} l where l.hub_id = {})").format(links, hub_now(spec))
     return sql.SQL(
         "select s.crm_id, {name}::text as field, {now}::text as hub_now, {then}::text, {seen} as crm_now,"

@@ -13,6 +13,7 @@ from psycopg import Connection, sql
 
 from crm_sync.core import match
 from crm_sync.core.spec import FieldSpec, FieldType, Similar, StreamSpec
+from crm_sync.hub.apart import not_apart
 from crm_sync.hub.sql import base_table, hub_table, ident, match_key, to_text
 
 NEW = "new"
@@ -159,11 +160,11 @@ def _pairs(stream: StreamSpec, block: tuple[FieldSpec, FieldSpec | None], *, lin
         for i, key in enumerate(keys(block, "h", typed=True))
     ]
     return sql.SQL(
-        "(with wanted as materialized (select u.n, {mine} from unlinked u where u.found is null and u.candidates = 0"
+        "(with wanted as materialized (select u.n, u.crm_id, {mine} from unlinked u where u.found is null and u.candidates = 0"
         " and u.how is null) select k.n, f.id, {linked} or f.id in (select found from unlinked where found is not null)"
         " as linked, f.place > {most} as more from wanted k cross join lateral (select l.id, row_number() over (order by l.id)"
         " as place from (select m.id from (select h.id from {hub} h where {matched} offset 0) m"
-        " where {linked} = exists (select from {base} b where b.hub_id = m.id) order by m.id limit {most} + 1) l) f)"
+        " where {linked} = exists (select from {base} b where b.hub_id = m.id) and {together} order by m.id limit {most} + 1) l) f)"
     ).format(
         mine=sql.SQL(", ").join(mine),
         hub=hub_table(stream.entity),
@@ -171,4 +172,5 @@ def _pairs(stream: StreamSpec, block: tuple[FieldSpec, FieldSpec | None], *, lin
         matched=sql.SQL(" and ").join(matched),
         most=sql.Literal(_MOST),
         linked=sql.Literal(linked),
+        together=not_apart(stream, ident("k", "crm_id"), ident("m", "id")),
     )

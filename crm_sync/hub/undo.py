@@ -2,8 +2,8 @@
 
     sync.change ── selection ──▶ undo_row (one a journal row) ──▶ undo_pick (one a field) ──▶ undo_plan (its fate)
 
-Three temporary tables of the session, so that the memory stays flat. Rows of which undo takes nothing back (new records,
-links, ...) stay behind in undo_row with the reason, and are told.
+Three temporary tables of the session, so that the memory stays flat. Rows of which undo takes nothing back stay behind in
+undo_row with the reason, and are told. Links and new records are in `undo_records.py`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,6 +46,7 @@ REASONS: Mapping[str, str] = {
     "created_crm": "records created in {connection} stay",
     "part": "belongs to a record that was created in the same selection",
     "link": "links with {connection} stay",
+    "unlink": "what was pulled apart is not linked again: `crm-sync match` shows who is who",
     "deleted": "deletions are not taken back",
     "overwritten": "outbound field: the hub would overwrite {connection} again",
     "first": "first agreement with {connection}: one side was blank, and undoing would blank the other",
@@ -113,9 +114,9 @@ def last_runs(conn: Connection, number: int) -> list[tuple[str, datetime]]:
 
 _ROWS = """
 create temporary table undo_row as
-select c.id, c.entity, c.hub_id, c.connection, c.field, c.side, o.place,
+select c.id, c.at, c.entity, c.hub_id, c.crm_id, c.connection, c.field, c.side, o.place,
     case when o.place is null then 'unmapped' when c.kind = 'create' then 'created_' || c.side
-         when c.kind = 'link' then 'link' when c.kind = 'delete' then 'deleted'
+         when c.kind in ('link', 'unlink') then c.kind when c.kind = 'delete' then 'deleted'
          when c.kind <> 'update' or c.hub_id is null or c.field is null then 'other'
          when starts_with(c.reason, %(overwritten)s) then 'overwritten'
          when c.reason like 'first agreement%%' then 'first'
@@ -153,9 +154,8 @@ window w as (order by g.place, g.entity, g.hub_id, g.field)
 """
 
 
-def pick(conn: Connection, selection: Selection, entities: Sequence[str]) -> int:
-    """Collect what the selection touched; returns how many journal rows there are. `entities` in the order in which
-    they are to be undone."""
+def collect(conn: Connection, selection: Selection, entities: Sequence[str]) -> int:
+    """Collect the journal's rows; returns how many there are. `entities` in the order in which they are to be undone."""
     conn.execute("drop table if exists pg_temp.undo_row, pg_temp.undo_pick, pg_temp.undo_plan")
     number = conn.execute(
         _ROWS,
@@ -171,7 +171,13 @@ def pick(conn: Connection, selection: Selection, entities: Sequence[str]) -> int
         },
     ).rowcount
     conn.execute("create index on undo_row (id)")
+    conn.execute("create index on undo_row (hub_id)")
     conn.execute("analyze undo_row")
+    return number
+
+
+def pick(conn: Connection) -> None:
+    """The fields that the rows touched, but for those that go with a whole record (`undo_records.py`)."""
     conn.execute(_PARTS)
     conn.execute(_PICK)
     conn.execute("create index on undo_pick (record)")
@@ -180,7 +186,6 @@ def pick(conn: Connection, selection: Selection, entities: Sequence[str]) -> int
         "create temporary table undo_plan (n bigint primary key, fate text not null, about text not null,"
         " detail text not null, old text, value text, writes jsonb not null)"
     )
-    return number
 
 
 def batches(conn: Connection, size: int, *, planned: bool = False) -> Iterator[tuple[str, int, int]]:
@@ -255,18 +260,20 @@ def left(conn: Connection) -> list[Left]:
     """The journal rows that are not taken back, by reason."""
     found = conn.execute(
         "select entity, leave, case when leave in ('unmapped', 'other', 'part', 'deleted') then '' else connection end as c,"
-        " count(*) from undo_row where leave is not null group by 1, 2, 3 order by min(id)"
+        " count(*) from undo_row where leave <> 'record' group by 1, 2, 3 order by min(id)"
     ).fetchall()
-    return [
-        Left(entity, REASONS[reason].format(connection=connection), number)
-        for entity, reason, connection, number in found
-    ]
+    return [Left(entity, _why(reason, connection), number) for entity, reason, connection, number in found]
+
+
+def _why(reason: str, connection: str) -> str:
+    """A whole record has a reason of its own."""
+    return REASONS[reason].format(connection=connection) if reason in REASONS else reason
 
 
 def examples(conn: Connection, limit: int) -> list[tuple[str, UUID | None, str | None, str]]:
     """Some of the journal rows that are not taken back: entity, hub id, field, why."""
     found = conn.execute(
-        "select entity, hub_id, field, leave, connection from undo_row where leave is not null order by id limit %s",
+        "select entity, hub_id, field, leave, connection from undo_row where leave <> 'record' order by id limit %s",
         [limit],
     ).fetchall()
-    return [(e, hub_id, name, REASONS[why].format(connection=c)) for e, hub_id, name, why, c in found]
+    return [(e, hub_id, name, _why(why, c)) for e, hub_id, name, why, c in found]

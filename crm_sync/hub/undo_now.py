@@ -55,8 +55,8 @@ def linked(conn: Connection, stream: StreamSpec, first: int, last: int) -> list[
     rows = conn.execute(
         sql.SQL(
             "select distinct b.crm_id from undo_pick p join {} b on b.hub_id = p.hub_id"
-            " where p.entity = %s and p.record between %s and %s and p.field = any(%s) order by 1"
-        ).format(base_table(stream)),
+            " where p.entity = %s and p.record between %s and %s and p.field = any(%s) and {} order by 1"
+        ).format(base_table(stream), _stays_linked(stream)),
         [
             stream.entity,
             first,
@@ -65,6 +65,14 @@ def linked(conn: Connection, stream: StreamSpec, first: int, last: int) -> list[
         ],
     ).fetchall()
     return [row[0] for row in rows]
+
+
+def _stays_linked(stream: StreamSpec) -> sql.Composed:
+    """Condition over b: the link is not going to be undone too."""
+    return sql.SQL(
+        "not exists (select from undo_record r where r.kind = 'link' and r.fate = 'undo' and r.connection = {}"
+        " and r.entity = {} and r.hub_id = b.hub_id)"
+    ).format(sql.Literal(stream.connection), sql.Literal(stream.entity))
 
 
 def places(
@@ -96,8 +104,9 @@ def places(
             "select p.n, p.field, b.crm_id, coalesce(m.deleted, true), i.hub_id is not null, {agreed}, {hub}, {crm}, {now},"
             " m.modified_at from undo_pick p join {base} b on b.hub_id = p.hub_id left join {mirror} m on m.crm_id = b.crm_id"
             " left join sync.intent i on i.connection = {connection} and i.entity = {entity} and i.hub_id = p.hub_id"
-            " where p.entity = {entity} and p.record between %s and %s and p.field = any(%s)"
+            " where p.entity = {entity} and p.record between %s and %s and p.field = any(%s) and {stays}"
         ).format(
+            stays=_stays_linked(stream),
             agreed=of("agreed"),
             hub=of("hub"),
             crm=of("crm"),

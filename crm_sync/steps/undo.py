@@ -1,7 +1,8 @@
 """Undo: put back what the sync wrote in a run or a period, in the hub and the CRMs; what was edited since stays.
 
-    plan:  journal ─▶ touched fields ─▶ look at their records in the CRMs ─▶ judge (core.undo) ─▶ plan
-    apply: batch by batch, each a transaction: look again, judge again, put the hub back, note it in the journal;
+    plan:  journal ─▶ links, new records; touched fields ─▶ look at their records in the CRMs ─▶ judge (core.undo) ─▶ plan
+    apply: links and new records first (undo_records.py), then fields
+           batch by batch, each a transaction: look again, judge again, put the hub back, note it in the journal;
            then the ordinary outbound step sends it to the CRMs, which it looks at before it writes
 
 Killed at any moment and run again it ends the same: what is back already is found to be so. Why it works this way:
@@ -19,15 +20,18 @@ import psycopg
 
 from crm_sync.connectors.crm import CRM_ID, Crm
 from crm_sync.core.errors import LostLeaseError, StorageError, SyncError
-from crm_sync.core.spec import Direction, FieldSpec, FieldType, StreamSpec, System
-from crm_sync.core.undo import Fate, Judged, Known, Place, Terms, Touched, judge
-from crm_sync.hub import history, mirror, undo, undo_now
+from crm_sync.core.spec import Direction, StreamSpec, System
+from crm_sync.core.undo import Fate, Judged, Known, Place, Terms, judge
+from crm_sync.hub import history, mirror, undo, undo_now, undo_records
 from crm_sync.hub.store import Store
 from crm_sync.hub.undo import Left, Selection, Total
+from crm_sync.hub.undo_records import RecordTotal
 from crm_sync.steps import identity
+from crm_sync.steps import undo_records as records
 from crm_sync.steps.options import Options, Report
 from crm_sync.steps.outbound import outbound
 from crm_sync.steps.reasons import refused_by_hub
+from crm_sync.steps.undo_references import resolved, targets_of
 
 log = logging.getLogger(__name__)
 
@@ -40,23 +44,32 @@ Looked: TypeAlias = Mapping[str, tuple[set[str], set[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What an undo would do. journal_rows: how many the selection has; systems: values that each system would get."""
+    """What an undo would do. journal_rows: how many the selection has; systems: values that each system would get;
+    records: links and new records."""
 
     journal_rows: int
     totals: Sequence[Total]
     systems: Mapping[str, int]
     left: Sequence[Left]
+    records: Sequence[RecordTotal] = ()
 
     def number(self, *fates: Fate) -> int:
         """How many fields have one of these fates."""
         return sum(total.number for total in self.totals if total.fate in fates)
 
+    def records_to_undo(self) -> int:
+        """How many links are pulled apart and how many hub records deleted."""
+        return sum(total.number for total in self.records if total.fate == Fate.UNDO)
+
 
 @dataclass(slots=True)
 class Applied:
-    """What an undo did: fields put back in the hub, what each stream was sent, and why a stream was not."""
+    """What an undo did: fields put back in the hub, links pulled apart and hub records deleted, what each stream was
+    sent, and why a stream was not."""
 
     fields: int = 0
+    links: int = 0
+    deleted: int = 0
     reports: dict[str, Report] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
@@ -78,7 +91,11 @@ class Undo:
 
         Raises BusyError while a sync works on a stream concerned, CrmError if a CRM cannot be looked at.
         """
-        number = undo.pick(self.conn, selection, self.system.entities)
+        number = undo.collect(self.conn, selection, self.system.entities)
+        undo_records.collect(self.conn)
+        undo_records.judge(self.conn, self.system)
+        undo_records.settle(self.conn)
+        undo.pick(self.conn)
         for entity, spans in self._spans(planned=False).items():
             with self._leases(entity):
                 for first, last in spans:
@@ -94,8 +111,12 @@ class Undo:
         sync. What goes wrong with sending is told in `Applied.failures`.
         """
         done = Applied()
+        configuration = {"direction": "hub", "undo_of": str(selection), "by": person}
+        for entity in reversed(self.system.entities):  # what refers to others before what it refers to
+            if undo_records.any_of(self.conn, entity):
+                self._apply_records(entity, selection, person, configuration, done)
+        undo_records.settle(self.conn)
         for entity, spans in self._spans(planned=True).items():
-            configuration = {"direction": "hub", "undo_of": str(selection), "by": person}
             with (
                 self._leases(entity),
                 history.running(self.store, "hub", entity, "undo", configuration) as progress,
@@ -114,9 +135,28 @@ class Undo:
             self._send(entity, done)
         return done
 
+    def _apply_records(
+        self, entity: str, selection: Selection, person: str, configuration: Mapping[str, str], done: Applied
+    ) -> None:
+        with (
+            self._leases(entity),
+            history.running(self.store, "hub", entity, "undo", configuration) as progress,
+        ):
+            reason = f"undo of {selection} by {person}"
+            went = records.apply(self.store, self.system, entity, person, reason, batch=self.batch)
+            done.links += went["link"]
+            done.deleted += went["created"]
+            progress.processed = progress.updated = sum(went.values())
+
     def planned(self, journal_rows: int) -> Planned:
         """The plan as it is now; after `apply`, with what was left after all."""
-        return Planned(journal_rows, undo.totals(self.conn), undo.by_system(self.conn), undo.left(self.conn))
+        return Planned(
+            journal_rows,
+            undo.totals(self.conn),
+            undo.by_system(self.conn),
+            undo.left(self.conn),
+            undo_records.totals(self.conn),
+        )
 
     def _spans(self, *, planned: bool) -> dict[str, list[tuple[int, int]]]:
         """First and last record of each batch, by entity."""
@@ -168,8 +208,8 @@ class Undo:
             for n, place in there.items():
                 places.setdefault(n, []).append(place)
         specs = {(name, spec.name): spec for name, s in streams.items() for spec in s.columns}
-        found = self._resolved(found, streams, specs)
-        targets = self._targets(found, streams, fields)
+        found = resolved(self.conn, found, streams, specs)
+        targets = targets_of(self.conn, self.system, found, streams, fields)
         known = Known(
             hub=fields,
             specs=specs,
@@ -180,52 +220,6 @@ class Undo:
         )
         terms = Terms()
         return [judge(t, places.get(t.n, ()), known, terms) for t in found]
-
-    def _resolved(
-        self,
-        found: Sequence[Touched],
-        streams: Mapping[str, StreamSpec],
-        specs: Mapping[tuple[str, str], FieldSpec],
-    ) -> list[Touched]:
-        """Old references of a CRM in the hub's terms."""
-        wanted: dict[tuple[str, str], set[str]] = {}
-        for t in found:
-            spec = specs.get((t.first_connection, t.field))
-            if (
-                t.first_side == "crm"
-                and t.first_old is not None
-                and spec is not None
-                and spec.entity is not None
-            ):
-                wanted.setdefault((t.first_connection, spec.entity), set()).add(t.first_old)
-        known = {
-            key: undo_now.hub_ids(self.conn, streams[key[0]], key[1], sorted(ids))
-            for key, ids in wanted.items()
-        }
-        resolved = []
-        for t in found:
-            spec = specs.get((t.first_connection, t.field))
-            ids = known.get((t.first_connection, spec.entity or ""), {}) if spec is not None else {}
-            is_crm = t.first_side == "crm" and t.first_old is not None
-            resolved.append(replace(t, first_as_hub=ids.get(t.first_old or "")) if is_crm and ids else t)
-        return resolved
-
-    def _targets(
-        self, found: Sequence[Touched], streams: Mapping[str, StreamSpec], fields: Mapping[str, FieldSpec]
-    ) -> dict[tuple[str, str], dict[str, str]]:
-        """Hub ids that references go back to, in each CRM's terms: by connection and referenced entity."""
-        wanted: dict[str, set[str]] = {}
-        for t in found:
-            spec = fields.get(t.field)
-            if spec is not None and spec.type is FieldType.REFERENCE and spec.entity is not None:
-                value = t.first_old if t.first_side == "hub" else t.first_as_hub
-                wanted.setdefault(spec.entity, set()).update([value] if value else [])
-        return {
-            (name, entity): undo_now.crm_ids(self.conn, stream, entity, sorted(ids))
-            for name, stream in streams.items()
-            for entity, ids in wanted.items()
-            if any(other.entity == entity for other in self.system.connection(name).streams)
-        }
 
     def _put_back_batch(
         self, entity: str, first: int, last: int, looked: Looked, reason: str

@@ -89,10 +89,16 @@ def test_what_is_not_taken_back_is_listed(place: Place) -> None:
     assert place.run("sync").status == 0
     told = place.run("undo", "--since", "2020-01-01", "--dry-run")
     assert told.status == 0, told.err
-    assert "Not undone (the first 100 of " in told.out
-    assert "records created in the hub from hubspot stay" in told.out
+    assert "Not undone" in told.out
+    assert "records created in salesforce stay" in told.out
+    assert "Whole records" in told.out
+    assert "pull linked records apart (salesforce)" in told.out
+    assert "delete records from the hub (hubspot)" in told.out
     document = json.loads(place.run("undo", "--since", "2020-01-01", "--dry-run", "--json").out)
-    assert len(document["not_undone_rows"]) == 100
+    number = sum(left["number"] for left in document["not_undone"])
+    assert len(document["not_undone_rows"]) == min(number, 100) > 0
+    whole = [row["number"] for row in document["records"] if row["fate"] == "undo"]
+    assert len(document["record_plan"]) == min(sum(whole), 100) > 0
     assert document["applied"] is None
 
 

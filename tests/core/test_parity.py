@@ -14,7 +14,7 @@ SINCE = datetime(2026, 3, 1, tzinfo=UTC)
 LINKED = Record(
     crm_id="7", hub_id=UUID(int=7), seen=False, crm_deleted=False, merged_into=None, modified_at=None, mirrored=True,
     mirror_deleted=False, outside=False, mirror_at=SINCE - timedelta(days=1), in_hub=True, marked=False, in_doubt=False,
-    hub_deleted=False, parked=None,
+    hub_deleted=False, kept_out=False, parked=None,
 )  # fmt: skip
 
 
@@ -51,3 +51,12 @@ def test_a_record_that_is_back_in_the_filter() -> None:
     assert [one.why for one in explain(STREAM, [back], [], Known(SINCE))] == [Why.PENDING]
     long_ago = replace(back, modified_at=SINCE - timedelta(hours=1))
     assert [one.why for one in explain(STREAM, [long_ago], [], Known(SINCE))] == [None]
+
+
+def test_a_record_that_an_undo_took_out_of_the_hub() -> None:
+    out = replace(LINKED, seen=True, hub_id=None, in_hub=False, kept_out=True)
+    (found,) = explain(STREAM, [out], [], Known(SINCE))
+    assert (found.what, found.explanation) == (What.NOT_IN_HUB, "filtered: an undo took it out of the hub")
+    assert [one.why for one in explain(STREAM, [replace(out, marked=True)], [], Known(SINCE))] == [
+        Why.PENDING
+    ]

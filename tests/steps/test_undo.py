@@ -1,5 +1,6 @@
 """Undo: what the sync wrote goes back on all sides, what was edited since stays, and afterwards everything is quiet."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -11,12 +12,15 @@ import pytest
 from crm_sync.connectors.crm import BatchPage
 from crm_sync.connectors.memory import MemoryCrm
 from crm_sync.core.errors import BusyError, CrmError, ErrorClass
+from crm_sync.core.parity import What, Why
 from crm_sync.core.spec import StreamSpec
 from crm_sync.core.undo import Fate
-from crm_sync.hub import review, undo
+from crm_sync.hub import dirty, review, undo
 from crm_sync.hub.store import Store
 from crm_sync.hub.undo import Selection
+from crm_sync.steps.allowance import allot
 from crm_sync.steps.undo import Applied, Planned, Undo
+from crm_sync.steps.verify import verify
 from tests.steps.world import CONNECTION, World
 
 NUMBERS = count(1)
@@ -324,23 +328,161 @@ def test_undo_of_an_undo_and_again(world: World) -> None:
     quiet(world)
 
 
-def test_new_records_and_links_stay_and_are_told(two: World) -> None:
+def records(planned: Planned) -> dict[str, int]:
+    """Fate and why of links and new records, with their number."""
+    told: Counter[str] = Counter()
+    for t in planned.records:
+        told[f"{t.kind} {t.fate}: {t.about}" if t.about else f"{t.kind} {t.fate}"] += t.number
+    return dict(told)
+
+
+def test_what_a_run_created_in_a_crm_stays_and_is_told(two: World) -> None:
     run = f"run-{two.time:%H%M%S}"
     two.conn.execute("insert into hub.contact (last_name, email) values ('Doe', 'doe@x.example')")
-    two.accounts["beta"].person_create(
+    rounds(two)
+    planned, applied, _ = undone(two, run)
+    assert (applied.fields, applied.links, applied.deleted) == (0, 0, 0)
+    assert {left.about for left in planned.left} >= {"records created in acme stay"}
+    assert len(two.accounts["acme"].rows("Contact")) == 1
+
+
+def test_a_link_is_pulled_apart_and_not_made_again(two: World) -> None:
+    """Found by its e-mail; somebody else's, as it turned out."""
+    two.conn.execute("insert into hub.contact (last_name, email) values ('Doe', 'doe@x.example')")
+    (ours,) = [row["id"] for row in two.hub("contact")]
+    two.sync("acme")
+    two.wait(minutes=1)
+    run = f"run-{two.time:%H%M%S}"
+    theirs = two.accounts["beta"].person_create(
         "Contact", {"LastName": "Doe", "Email": "doe@x.example", "FirstName": "J"}
     )
+    two.sync("beta")
+    assert two.one("select hub_id from beta.contact_base where crm_id = %s", theirs) == ours
+    assert two.one("select first_name from hub.contact") == "J"
+    two.wait(minutes=1)
+    two.sync("acme")
+    two.wait(minutes=1)
+    planned, applied, own = undone(two, run)
+    assert records(planned) == {"link undo": 1}
+    assert reasons(planned)["first_name"] == "undo"  # what came from there goes, from the other CRM too
+    assert (applied.links, applied.deleted, applied.fields) == (1, 0, 1)
+    assert two.one("select first_name from hub.contact where id = %s", ours) is None
+    assert two.accounts["acme"].rows("Contact")[0].values.get("FirstName") is None
+    assert two.accounts["beta"].row("Contact", theirs).values["FirstName"] == "J"
+    assert two.one("select reason from sync.change where kind = 'unlink'") == f"undo of run {run} by mina"
+    two.wait(minutes=1)
+    quiet(two)
+    hub_id = two.one("select hub_id from beta.contact_base where crm_id = %s", theirs)
+    assert hub_id not in (None, ours)  # somebody else
+    assert (
+        two.one("select count(*) from beta.contact_base where hub_id = %s", ours) == 1
+    )  # whom beta has got anew
+    assert records(undone(two, run)[0]) == {"link already so: not linked any more": 1}
+    planned, applied, _ = undone(two, own)
+    assert "what was pulled apart is not linked again: `crm-sync match` shows who is who" in {
+        left.about for left in planned.left
+    }
+
+
+def test_a_link_stays_if_the_crm_says_so_itself_or_values_went_through_it_since(world: World) -> None:
+    world.conn.execute(
+        "insert into hub.contact (last_name, email) values ('Doe', 'd@x.example'), ('Lee', 'l@x.example')"
+    )
+    doe, lee = (row["id"] for row in sorted(world.hub("contact"), key=lambda row: str(row["email"])))
+    acme = world.accounts["acme"]
+    acme.person_create("Contact", {"LastName": "Doe", "Hub_Id": str(doe)})
+    theirs = acme.person_create("Contact", {"LastName": "Lee", "Email": "l@x.example"})
+    run = rounds(world)
+    acme.person_edit("Contact", theirs, {"LastName": "Li"})
+    rounds(world)
+    planned, applied, _ = undone(world, run)
+    assert applied.links == 0
+    assert records(planned) == {
+        "link not undone: the record in acme carries the id of the hub record": 1,
+        "link edited since: values went from one to the other since": 1,
+    }
+    assert {left.about for left in planned.left} >= {"values went from one to the other since"}
+    assert world.one("select hub_id from acme.contact_base where crm_id = %s", theirs) == lee
+    quiet(world)
+
+
+def test_what_a_run_created_in_the_hub_is_deleted_and_stays_away(world: World) -> None:
+    acme = world.accounts["acme"]
+    lee = acme.person_create("Contact", {"LastName": "Lee", "Email": "lee@x.example"})
+    run = rounds(world)
+    planned, applied, own = undone(world, run)
+    assert (records(planned), applied.deleted) == ({"created undo": 1}, 1)
+    assert world.hub("contact") == []
+    assert world.one("select count(*) from acme.contact_base") == 0
+    assert len(acme.rows("Contact")) == 1  # it is the CRM's own
+    kind, was = world.conn.execute(
+        "select kind, old_value from sync.change where run_id = %s", [own]
+    ).fetchall()[0]
+    assert (kind, "lee@x.example" in was) == ("delete", True)
+    quiet(world)
+    world.sync(full=True)
+    with Store(world.url) as store:
+        dirty.mark_all(store.conn, world.system.stream("acme", "contact"))
+    quiet(world)
+    assert world.hub("contact") == []
+    with Store(world.url) as store:
+        stream = world.system.stream("acme", "contact")
+        parity = verify(
+            store, world.crms["acme"], stream, allot([stream], {stream.name: 1}, None)[stream.name]
+        )
+    assert (parity.open, dict(parity.counts)) == (0, {(What.NOT_IN_HUB, Why.FILTERED): 1})
+    acme.person_edit("Contact", lee, {"FirstName": "Ann"})  # somebody wants it
+    quiet(world)
+    assert [row["first_name"] for row in world.hub("contact")] == ["Ann"]
+
+
+def test_a_hub_record_stays_if_it_was_edited_or_is_needed(two: World) -> None:
+    acme = two.accounts["acme"]
+    firms = [
+        acme.person_create("Account", {"Name": f"Firm {n}", "Website": f"f{n}.example"}) for n in range(3)
+    ]
+    ids = {
+        name: acme.person_create(
+            "Contact", {"LastName": name, "Email": f"{name}@x.example", "AccountId": firm}
+        )
+        for name, firm in zip(("edited", "goes", "own"), (firms[0], firms[1], None), strict=True)
+    }
+    run = f"run-{two.time:%H%M%S}"
+    two.sync("acme")
+    two.conn.execute("update hub.contact set first_name = 'X' where last_name = 'edited'")
+    two.conn.execute("alter table hub.contact add score int")
+    two.conn.execute("update hub.contact set score = 7 where last_name = 'own'")  # no field of ours
+    planned, applied, _ = undone(two, run)
+    assert records(planned) == {
+        "created edited since: edited since in the hub": 2,
+        "created not undone: other records refer to it": 1,
+        "created undo": 3,
+    }
+    assert applied.deleted == 3  # a contact and its firm, and the firm of nobody
+    assert {row["last_name"] for row in two.hub("contact")} == {"edited", "own"}
+    assert [row["name"] for row in two.hub("company")] == ["Firm 0"]
+    assert len(acme.rows("Contact")) == len(ids)
+    two.wait(minutes=1)
+    quiet(two)
+
+
+def test_a_hub_record_that_another_crm_has_or_a_table_needs_stays(two: World) -> None:
+    run = f"run-{two.time:%H%M%S}"
     two.accounts["acme"].person_create("Contact", {"LastName": "Lee", "Email": "lee@x.example"})
     rounds(two)
-    before = two.hub("contact")
+    assert records(undone(two, run)[0]) == {"created not undone: beta has it too": 1}
+    run = f"run-{two.time:%H%M%S}"
+    two.accounts["acme"].person_create("Contact", {"LastName": "Doe", "Email": "doe@x.example"})
+    two.sync("acme")
+    two.conn.execute(
+        "create function keep() returns trigger language plpgsql as $$ begin raise exception 'kept'; end $$;"
+        "create trigger keep before delete on hub.contact for each row execute function keep()"
+    )
     planned, applied, _ = undone(two, run)
-    assert applied.fields == 0
-    told = {left.about: left.number for left in planned.left}
-    assert told["records created in the hub from acme stay"] == 1
-    assert told["records created in acme stay"] == 1
-    assert told["links with beta stay"] == 1
-    assert "first agreement with beta: one side was blank, and undoing would blank the other" in told
-    assert two.hub("contact") == before
+    assert (records(planned), applied.deleted) == ({"created undo": 1}, 0)
+    assert two.one("select count(*) from hub.contact where last_name = 'Doe'") == 1
+    assert two.one("select count(*) from acme.contact_base") == 2
+    assert two.one("select count(*) from sync.kept_out") == 0
 
 
 def test_inbound_and_outbound_fields_that_cannot_go_back_are_told(fresh_database_url: str) -> None:
