@@ -232,6 +232,7 @@ _LINKED = {
     "create": "it came from there",
     "push": "created there by us",
     "match": "recognised as the same",
+    "merge": "the record it was linked with was merged into this one",
 }
 
 
@@ -241,6 +242,8 @@ def _link(facts: Facts, stream: StreamSpec) -> LinkNow:
     whole = next((p for p in side.parked if p.field == ""), None)
     if side.deleted:
         what = _gone(stream.connection, side)
+    elif side.converted:
+        what = f"converted in {stream.connection}; no longer synced"
     elif side.linked_at is not None:
         what = f"linked: {_LINKED.get(side.linked_by or '', side.linked_by)}"
         if not side.read:

@@ -6,6 +6,8 @@ import pytest
 
 from crm_sync.connectors.crm import FieldInfo
 from crm_sync.hub.store import Store
+from crm_sync.steps.allowance import allot
+from crm_sync.steps.verify import known_records, verify
 from crm_sync.steps.why import find, why
 from tests.steps.world import World
 
@@ -126,7 +128,24 @@ def test_the_lead_rests_and_says_what_it_has_become(leads: World) -> None:
     with Store(leads.url) as store:
         (hit,) = find(store, leads.system, "contact", contact)
         (line,) = (one for one in why(store, leads.system, "contact", hit).lines if one.what == "link")
+        (hit,) = find(store, leads.system, "lead", crm_id)
+        assert why(store, leads.system, "lead", hit).links[0].what == "converted in acme; no longer synced"
     assert line.why == f"converted from lead {ids[0]} ({crm_id})"
+
+
+def test_what_does_not_agree_is_explained(leads: World) -> None:
+    """Edits of a lead that is converted go nowhere, a reference to a merged record means the other: no difference is
+    left without an explanation."""
+    crm_id = _lead(leads)
+    _convert(leads, crm_id)
+    leads.sync("acme")
+    leads.conn.execute("update hub.lead set last_name = 'Lea'")
+    leads.sync("acme")
+    leads.sync("acme")
+    with Store(leads.url) as store:
+        for stream in leads.system.streams:
+            share = allot([stream], {stream.name: known_records(store, stream)}, 1_000)[stream.name]
+            assert verify(store, leads.crms["acme"], stream, share).unexplained == [], stream.name
 
 
 def test_a_contact_that_is_known_already_is_the_lead_s(leads: World) -> None:
