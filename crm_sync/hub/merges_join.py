@@ -151,7 +151,6 @@ _STATEMENTS = (
             ("review.merge set status = 'superseded'", f"hub_id = %(gone)s and kept_id <> %(stays)s and {_LIVE}"),
             ("review.merge set status = 'superseded'", f"hub_id = %(stays)s and kept_id = %(gone)s and {_LIVE}"),
             ("review.merge set kept_id = %(stays)s", f"kept_id = %(gone)s and {_LIVE}"),
-            ("sync.former set hub_id = %(stays)s", "hub_id = %(gone)s"),
         )
     ),
     "delete from sync.parked where entity = %(entity)s and side = 'hub' and record_id = %(gone)s::text",
