@@ -20,6 +20,7 @@ from crm_sync.commands import (
     merges_app,
     parked_app,
     plan_app,
+    sweep_app,
     undo_app,
     verify_app,
 )
@@ -44,6 +45,7 @@ app.command("apply", epilog=plan_app.APPLY_EXAMPLES)(plan_app.apply)
 app.add_typer(parked_app.app, name="parked")
 app.command("match", epilog=match_app.EXAMPLES)(match_app.match)
 app.command("merges", epilog=merges_app.EXAMPLES)(merges_app.merges)
+app.command("sweep", epilog=sweep_app.EXAMPLES)(sweep_app.sweep)
 app.command("verify", epilog=verify_app.EXAMPLES)(verify_app.verify)
 
 

@@ -7,6 +7,7 @@ from crm_sync.core.errors import CrmError, ErrorClass, HeldBackError
 from crm_sync.hub import mirror
 from crm_sync.hub.store import Store
 from crm_sync.steps.inbound import inbound
+from crm_sync.steps.listing import sweep_ids
 from crm_sync.steps.options import Options
 from tests.steps.world import World
 
@@ -201,3 +202,28 @@ def test_a_dry_run_finds_them_and_writes_nothing(world: World, seven: list[str])
         report = inbound(store, world.crms["acme"], stream, Options(full=True, dry_run=True))
     assert report.counts["deleted"] == 1
     assert (gone(world), notes(world)) == ([], 0)
+
+
+def test_ids_alone_are_enough_to_sweep(world: World, seven: list[str]) -> None:
+    """The mirror is not touched by such a listing, and one that was interrupted is gone on with."""
+    crm, stream = world.crms["acme"], world.system.stream("acme", "contact")
+    world.accounts["acme"].person_purge("Contact", seven[4])
+    world.wait(minutes=5)
+    world.accounts["acme"].person_edit("Contact", seven[0], {"LastName": "Changed"})
+
+    def dying(*_: object) -> list[object]:
+        raise Killed
+
+    by_ids, crm.by_ids = crm.by_ids, dying  # type: ignore[method-assign,assignment]
+    with Store(world.url) as store, pytest.raises(Killed):
+        sweep_ids(store, crm, stream, Options())
+    assert gone(world) == []
+    crm.by_ids = by_ids  # type: ignore[method-assign]
+    with Store(world.url) as store:
+        report = sweep_ids(store, crm, stream, Options())
+    assert (report.counts["read"], report.counts["deleted"], report.calls["by_ids"]) == (6, 1, 1)
+    assert gone(world) == [seven[4]]
+    assert world.one("select last_name from acme.contact where crm_id = %s", seven[0]) == "P0"
+    assert notes(world) == 0
+    world.sync()
+    assert world.one("select last_name from acme.contact where crm_id = %s", seven[0]) == "Changed"
