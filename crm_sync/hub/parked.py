@@ -4,7 +4,7 @@ A refusal that may pass has a time at which the record is tried again; without o
 sync writes; what people read of it, and how they have it tried again, is in `parked_list.py`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -55,6 +55,18 @@ def park(conn: Connection, stream: StreamSpec, items: Iterable[Parked], run_id: 
                 for p in items
             ],
         )  # fmt: skip
+
+
+def known(conn: Connection, stream: StreamSpec, side: str, record_ids: Collection[str]) -> set[str]:
+    """Those of these records of a side that are noted as waiting."""
+    if not record_ids:
+        return set()
+    rows = conn.execute(
+        "select distinct record_id from sync.parked where connection = %s and entity = %s and side = %s"
+        " and record_id = any(%s)",
+        [stream.connection, stream.entity, side, list(record_ids)],
+    ).fetchall()
+    return {row[0] for row in rows}
 
 
 def replace(

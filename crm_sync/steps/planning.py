@@ -13,7 +13,7 @@ from crm_sync.core.errors import ErrorClass
 from crm_sync.core.normalise import Invalid, to_crm
 from crm_sync.core.plan import Checker, Described
 from crm_sync.core.spec import Direction, FieldType, StreamSpec
-from crm_sync.hub import differences, dirty, intents, life_sent, link, review, schema, wide
+from crm_sync.hub import differences, dirty, intents, life_sent, link, parked, review, schema, wide
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.parked import Parked
@@ -127,6 +127,8 @@ def _updates(
     pushes: dict[UUID, list[Verdict]] = {}
     columns: dict[str, list[str | None]] = {}
     withheld: set[UUID] = set()
+    coming: dict[str, UUID] = {}
+    kept_out: set[str] = set()
     disputes: list[Verdict] = []
     found = differences.read(conn, stream, hub_ids)
     for v in decide_all(stream, found, force=options.force, check=not options.skip_validation):
@@ -136,7 +138,7 @@ def _updates(
                 pushes.setdefault(hub_id, []).append(v)
                 columns.setdefault(v.difference.field, []).append(v.value)
             case Kind.TAKE | Kind.CONVERGED:
-                made.open.add(hub_id)
+                coming[v.difference.crm_id] = hub_id
             case Kind.WAIT:
                 made.waiting += 1
                 made.open.add(hub_id)
@@ -147,6 +149,10 @@ def _updates(
                 made.refused.append(
                     invalid_value("hub", str(hub_id), v.invalid, crm_id=v.difference.crm_id, hub_id=hub_id)
                 )
+            case Kind.INVALID:
+                kept_out.add(v.difference.crm_id)
+    for crm_id in coming.keys() - parked.known(conn, stream, "crm", coming.keys() & kept_out):
+        made.open.add(coming[crm_id])
     _open_disputes(conn, stream, disputes, made)
     planned = (_update(moves) for hub_id, moves in pushes.items() if hub_id not in withheld)
     yield from planned if checker.takes(columns) else _checked(checker, planned, made)
