@@ -4,6 +4,7 @@ The figures depend on the seed and the number of steps alone: each story has a s
 empty, and is told from nothing else, whichever worker plays it.
 """
 
+import atexit
 import os
 import random
 import secrets
@@ -13,22 +14,28 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED as FIRST
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import chain, count
 from multiprocessing import get_context
 
 import psycopg
 import pytest
 
 from crm_sync.hub import embedded
+from tests.machine import hurry
+from tests.machine.far import FarGround
+from tests.machine.far_story import FarStory
 from tests.machine.ground import Ground
 from tests.machine.mutants import MUTANTS
 from tests.machine.oracle import Broken, Invariant
-from tests.machine.story import Step, failure_of, invent, kind, shrink
+from tests.machine.story import Step, Story, failure_of, invent, kind, shrink
 
 LENGTH = 100
 """Steps of a story: long enough that its end, at which everybody stops and all must agree, costs little."""
 
-TRIES = 400  # shorter stories that are tried to make one that fails short
+TRIES = {
+    False: 150,
+    True: 10,
+}  # shorter stories that are tried to make one that fails short: in memory, over HTTPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +104,10 @@ def run(
 ) -> Tally:
     """Play all stories, each on one of so many workers with a database of its own on the server at `url`."""
     tally = Tally()
-    with _pool(url, workers) as pool:
+    first = next(todo)
+    with _pool(url, workers, https=first.https) as pool:
         running: set[Future[Told]] = set()
-        for task in todo:
+        for task in chain([first], todo):
             running.add(pool.submit(_play, task))
             if len(running) > 2 * workers:
                 done, running = wait(running, return_when=FIRST)
@@ -108,10 +116,10 @@ def run(
     return tally
 
 
-def _pool(url: str, workers: int) -> ProcessPoolExecutor:
+def _pool(url: str, workers: int, *, https: bool = False) -> ProcessPoolExecutor:
     # The order of a set of texts differs from process to process otherwise, and with it who is looked at first.
     os.environ["PYTHONHASHSEED"] = "0"
-    return ProcessPoolExecutor(workers, get_context("spawn"), _open, (url,))
+    return ProcessPoolExecutor(workers, get_context("spawn"), hurry.begin if https else open_database, (url,))
 
 
 def _collect(futures: set[Future[Told]], tally: Tally, tell: Callable[[Told], None]) -> None:
@@ -131,7 +139,8 @@ class _Worker:
     ground: Ground | None = None
 
 
-def _open(url: str) -> None:
+def open_database(url: str) -> None:
+    """What a worker begins with."""
     _Worker.url = database(url)
 
 
@@ -145,11 +154,13 @@ def database(url: str) -> str:
 
 def _play(task: Task) -> Told:
     if _Worker.ground is None:
-        _Worker.ground = Ground(_Worker.url)
+        _Worker.ground = FarGround(_Worker.url) if task.https else Ground(_Worker.url)
+        atexit.register(_Worker.ground.close)
+    told = FarStory if task.https else Story
     with pytest.MonkeyPatch.context() as patch:
         if task.mutant is not None:
             MUTANTS[task.mutant](patch)
-        return played(_Worker.ground, task, task.steps or invent(task.seed, task.length))
+        return played(_Worker.ground, task, task.steps or invent(task.seed, task.length, told.weights), told)
 
 
 def hunt(mutant: str, seed: int, budget: int, length: int) -> tuple[int, Told | None]:
@@ -171,16 +182,17 @@ def hunts(
             yield name, *future.result()
 
 
-def played(ground: Ground, task: Task, steps: Sequence[Step]) -> Told:
+def played(ground: Ground, task: Task, steps: Sequence[Step], story: type[Story] = Story) -> Told:
     """Play these steps; if they fail, look for fewer that fail in the same way."""
-    failure = failure_of(ground, steps)
+    failure = failure_of(ground, steps, story)
     told = Told(task, Counter(ground.hits), ground.kills)
     if failure is not None:
         said, tries = kind(failure), count()
+        most = TRIES[task.https]
         told.short = shrink(
-            steps, lambda fewer: next(tries) < TRIES and kind(failure_of(ground, fewer)) == said
+            steps, lambda fewer: next(tries) < most and kind(failure_of(ground, fewer, story)) == said
         )
-        again = failure_of(ground, told.short) or failure
+        again = failure if task.https else failure_of(ground, told.short, story) or failure
         told.failure = f"{type(again).__name__}: {again}"
         told.invariant = str(again.invariant if isinstance(again, Broken) else Invariant.NO_FAILURE)
         told.trace = "".join(traceback.format_exception(again))

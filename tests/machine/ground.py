@@ -22,8 +22,8 @@ import crm_sync.hub.store as store_module
 import crm_sync.steps.reached as reached
 from crm_sync.connectors.crm import FieldInfo, Operation
 from crm_sync.connectors.memory import Knobs
-from crm_sync.connectors.memory_account import Habits, MemoryAccount
-from crm_sync.core.spec import StreamSpec
+from crm_sync.connectors.memory_account import Habits, MemoryAccount, Row
+from crm_sync.core.spec import StreamSpec, System
 from crm_sync.hub import tables
 from crm_sync.hub.migrate import upgrade
 from crm_sync.mapping.load import load_texts
@@ -116,13 +116,18 @@ class Delayed:
 class Ground:
     """Both accounts, the hub, and one clock for all of them. `begin` makes everything new for the next story."""
 
+    fakes = FAKES
+    vendor: Mapping[str, Mapping[str, str]] = VENDOR
+    required: frozenset[str] = frozenset()
+    """Fields without which a CRM takes no record."""
+
     def __init__(self, url: str) -> None:
         self.url = url
-        self.system = load_texts({f"{name}.yaml": MAPPING for name in NAMES})
+        self.system = self._system()
         upgrade(url)
         with psycopg.connect(url, autocommit=True) as conn:
             tables.ensure(conn, self.system)
-            conn.execute(FAKES)
+            conn.execute(self.fakes)
             for entity in OBJECTS:
                 conn.execute(f"alter table hub.{entity} alter id set default fake.gen_random_uuid()")  # type: ignore[arg-type]
             for table, column, function in conn.execute(CLOCKS).fetchall():
@@ -143,6 +148,9 @@ class Ground:
         self._kept: psycopg.Connection | None = None
         self.begin()
 
+    def _system(self) -> System:
+        return load_texts({f"{name}.yaml": MAPPING for name in NAMES})
+
     def begin(self) -> None:
         """Empty the hub, forget everything, set the clocks shortly before midnight; two new accounts."""
         self.conn.execute(f"truncate {self._everything} restart identity cascade")  # type: ignore[arg-type]
@@ -158,6 +166,10 @@ class Ground:
         self.certain = False  # whether every change lags, or only some
         self.lag = dict.fromkeys(NAMES, 0.0)
         self.stalled_until = dict.fromkeys(NAMES, self.time)
+        self._accounts()
+
+    def _accounts(self) -> None:
+        """Two new accounts, and a client of each."""
         fields = {
             OBJECTS[entity]: [
                 FieldInfo(n, n, "reference" if n == "AccountId" else "string", True, True, False)
@@ -241,6 +253,25 @@ class Ground:
         seconds = max(self.chance.choice((self.certain, 1)) * self.lag[name], stalled, 0)
         account.habits.lag = timedelta(seconds=seconds)
         return account
+
+    def deleted(self, name: str) -> list[Row]:
+        """The contacts in a CRM's recycle bin."""
+        found = self.accounts[name]._versions.get("Contact", {}).values()
+        return [row for versions in found if (row := versions[-1]).deleted and row.merged_into is None]
+
+    def calm(self) -> None:
+        """No fault strikes any more."""
+        for crm in self.crms.values():
+            crm.heal()
+        self.wait(700)
+        for name in NAMES:
+            self.lag[name] = 0
+            self.accounts[name].habits.hidden = frozenset()
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Within the block nothing changes."""
+        yield
 
     def came_late(self, name: str) -> None:
         """A change was made just now: note whether it shows up late."""

@@ -50,10 +50,10 @@ def base_moves_on_failure(patch: pytest.MonkeyPatch) -> None:
     """A refused write counts as agreed on."""
     refused = answers.Answers._refused
 
-    def wrong(self, conn, by_key, results):  # type: ignore[no-untyped-def]
+    def wrong(self, conn, by_key, results, *rest):  # type: ignore[no-untyped-def]
         keys = [UUID(r.key) for r in results if by_key[r.key].crm_id is not None]
         updates = intents.pending(conn, self.stream, keys) if keys else []
-        again = refused(self, conn, by_key, results)
+        again = refused(self, conn, by_key, results, *rest)
         confirm.confirm(conn, self.stream, [Accepted(i, i.crm_id or "", {}) for i in updates], None)
         return again
 

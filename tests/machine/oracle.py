@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from crm_sync.connectors.crm import Operation
 from tests.machine.fragile import OVERLAP
-from tests.machine.ground import NAMES, OBJECTS, STAGES, VENDOR, Ground
+from tests.machine.ground import NAMES, OBJECTS, STAGES, Ground
 
 Key = tuple[str, str, str]  # side ("hub" or a connection), record, field
 
@@ -110,7 +110,7 @@ class Oracle:
             if row.modified >= position - OVERLAP:  # type: ignore[operator]
                 continue
             held = mirror.get(row.id)
-            shown = {f: v for f, v in VENDOR[entity].items() if v not in self.diary.hidden}
+            shown = {f: v for f, v in self.g.vendor[entity].items() if v not in self.diary.hidden}
             if held is None or any(held[f] != row.values.get(v) for f, v in shown.items()):
                 raise Broken(
                     Invariant.ATOMIC_PROGRESS,
@@ -129,7 +129,7 @@ class Oracle:
         current = account.row(object_name, operation.crm_id).values
         seen = self.g.mirror(name, entity)[operation.crm_id]
         base = self.g.base(name, entity)[operation.key]
-        ours = {vendor: f for f, vendor in VENDOR[entity].items()}
+        ours = {vendor: f for f, vendor in self.g.vendor[entity].items()}
         for vendor, new in operation.values.items():
             f = ours[vendor]
             now = current.get(vendor)
@@ -167,7 +167,7 @@ class Oracle:
         object_name = operation.crm_id.partition("-")[0]
         entity = {o: e for e, o in OBJECTS.items()}[object_name]
         current = self.g.accounts[name].row(object_name, operation.crm_id).values
-        for f, vendor in VENDOR[entity].items():
+        for f, vendor in self.g.vendor[entity].items():
             if vendor in operation.values and current.get(vendor) != operation.values[vendor]:
                 self.diary.unseen.add(((name, operation.crm_id, f), current.get(vendor)))
 
@@ -270,7 +270,7 @@ class Oracle:
                 if final and hub_id != bad and not self._cannot_cross(ours, row.values):
                     raise Broken(Invariant.ISOLATION, f"{name} {crm_id} is parked without need")
                 continue
-            for f, vendor in VENDOR[entity].items():
+            for f, vendor in self.g.vendor[entity].items():
                 theirs = row.values.get(vendor)
                 if mirror[crm_id][f] != theirs:
                     raise Broken(
@@ -353,8 +353,13 @@ class Oracle:
         for key, value in [*self.diary.last.items(), *self.diary.replaced]:
             if (*key, value) in journal or (key, value) in self.diary.unseen:
                 continue
-            if (key, value) in self.diary.replaced or not self._is_current(key, value):
+            replaced = (key, value) in self.diary.replaced or not self._is_current(key, value)
+            if replaced and not self._was_unseen(key, value):
                 raise Broken(Invariant.NO_LOST_UPDATE, f"lost without a trace: {key} was {value!r}")
+
+    def _was_unseen(self, key: Key, value: str | None) -> bool:
+        """Whether nobody could have seen it (beside what the diary knows)."""
+        return False
 
     def _nothing_invented(self) -> None:
         """Whatever came from a CRM into the hub, or was disputed, somebody wrote there: never an echo of ours."""
@@ -385,12 +390,12 @@ class Oracle:
     def _is_current(self, key: Key, value: str | None) -> bool:
         side, record, f = key
         if side == "hub":
-            entity = "contact" if f in VENDOR["contact"] else "company"
+            entity = "contact" if f in self.g.vendor["contact"] else "company"
             row = self.g.hub(entity).get(record)
             return row is None or text(row[f]) == value
-        object_name = record.partition("-")[0]
-        found = self.g.accounts[side].row(object_name, record)
-        vendor = VENDOR["contact" if object_name == "Contact" else "company"][f]
+        entity = "contact" if f in self.g.vendor["contact"] else "company"
+        found = self.g.accounts[side].row(OBJECTS[entity], record)
+        vendor = self.g.vendor[entity][f]
         return found.deleted or found.values.get(vendor) == value
 
 

@@ -7,17 +7,19 @@ wrong (`trouble.py`), nor the end of records and what becomes of them (`life.py`
 import random
 
 from crm_sync.hub import review
-from tests.machine.ground import NAMES, OBJECTS, STAGES, VENDOR, Ground
+from tests.machine.ground import NAMES, OBJECTS, STAGES, Ground
 from tests.machine.oracle import Diary, Oracle, text
 
 
 class People:
     """The people of a story, and the applications."""
 
+    oracle_of = Oracle
+
     def __init__(self, ground: Ground) -> None:
         self.g = ground
         self.diary = Diary()
-        self.oracle = Oracle(ground, self.diary)
+        self.oracle = self.oracle_of(ground, self.diary)
         self.people = 0
 
     def _value(self, rng: random.Random, f: str, side: str) -> str | None:
@@ -39,10 +41,14 @@ class People:
             return rng.choice([None, *ids])
         if f in ("phone", "stage") and rng.random() < 0.04:
             return "nonsense"
-        return rng.choice(pools[f])
+        return rng.choice(pools[f][1:] if f in self.g.required else pools[f])
 
     def _person(self, rng: random.Random, side: str) -> dict[str, str | None]:
-        fields = [f for f in VENDOR["contact"] if f not in ("email", "full_name") and rng.random() < 0.5]
+        fields = [
+            f
+            for f in self.g.vendor["contact"]
+            if f not in ("email", "full_name") and (f in self.g.required or rng.random() < 0.5)
+        ]
         self.people += 1
         email = None if rng.random() < 0.3 else f"p{self.people}@x.example"  # without one, nothing matches
         return {"email": email, **{f: self._value(rng, f, side) for f in fields}}
@@ -58,13 +64,13 @@ class People:
         self.diary.born.setdefault(str(values["email"]), []).append("hub")
 
     def _crm_insert(self, name: str, values: dict[str, str | None]) -> None:
-        vendor = {VENDOR["contact"][f]: value for f, value in values.items()}
+        vendor = {self.g.vendor["contact"][f]: value for f, value in values.items()}
         account = self.g.lagging(name)
         crm_id = account.person_create("Contact", vendor)
         self.g.came_late(name)
         for f in values:
             self.diary.wrote(
-                (name, crm_id, f), None, account.row("Contact", crm_id).values[VENDOR["contact"][f]]
+                (name, crm_id, f), None, account.row("Contact", crm_id).values[self.g.vendor["contact"][f]]
             )
         self.diary.born.setdefault(str(values["email"]), []).append(name)
 
@@ -113,7 +119,7 @@ class People:
 
     def _edit_in_hub(self, rng: random.Random, hub_id: str) -> None:
         fields = rng.sample(
-            [f for f in VENDOR["contact"] if f not in ("email", "full_name")], rng.choice((1, 1, 2))
+            [f for f in self.g.vendor["contact"] if f not in ("email", "full_name")], rng.choice((1, 1, 2))
         )
         self._hub_write("contact", hub_id, {f: self._value(rng, f, "hub") for f in fields})
 
@@ -134,12 +140,12 @@ class People:
 
     def _edit_in_crm(self, rng: random.Random, name: str, crm_id: str) -> None:
         fields = rng.sample(
-            [f for f in VENDOR["contact"] if f not in ("email", "full_name")], rng.choice((1, 1, 2))
+            [f for f in self.g.vendor["contact"] if f not in ("email", "full_name")], rng.choice((1, 1, 2))
         )
         self._crm_write(name, "contact", crm_id, {f: self._value(rng, f, name) for f in fields})
 
     def _crm_write(self, name: str, entity: str, crm_id: str, values: dict[str, str | None]) -> None:
-        account, object_name, vendor = self.g.lagging(name), OBJECTS[entity], VENDOR[entity]
+        account, object_name, vendor = self.g.lagging(name), OBJECTS[entity], self.g.vendor[entity]
         before = account.row(object_name, crm_id).values
         account.person_edit(object_name, crm_id, {vendor[f]: value for f, value in values.items()})
         self.g.came_late(name)
@@ -166,9 +172,7 @@ class People:
     def crm_restore(self, rng: random.Random) -> None:
         name = rng.choice(NAMES)
         account = self.g.lagging(name)
-        deleted = [
-            row for versions in account._versions.get("Contact", {}).values() if (row := versions[-1]).deleted
-        ]
+        deleted = self.g.deleted(name)
         if deleted:
             account.person_restore("Contact", rng.choice(deleted).id)
 

@@ -25,12 +25,12 @@ class Processes(Trouble):
         for _ in range(rng.randrange(1, 4)):
             self.act(rng)
         if rng.random() < 0.3:  # what a process leaves behind that got no answer, its successor finds
-            self.g.crms[name].faults.timeout = rng.choice(("before", "after"))
+            self.lose_answer(name, rng)
         for _ in range(rng.choice((1, 1, 2, 3))):
             child = self._child(parts(name), die_at=rng.randrange(1, LAST_PLACE))
             while child.serve():
                 pass
-            self.g.crms[name].heal()
+            self.heal(name)
         self.run(rng.choice(([], parts(name))))
 
     def both(self, rng: random.Random) -> None:

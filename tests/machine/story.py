@@ -7,7 +7,7 @@ left out without changing the others: that is how a failing story is made short 
 
 import random
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,15 +34,17 @@ WEIGHTS = {
 ROUNDS = 10
 
 
-def invent(seed: int, length: int) -> list[Step]:
+def invent(seed: int, length: int, weights: Mapping[str, float] = WEIGHTS) -> list[Step]:
     """The steps of the story of this seed."""
     rng = random.Random(seed)
-    names = rng.choices(list(WEIGHTS), list(WEIGHTS.values()), k=length)
+    names = rng.choices(list(weights), list(weights.values()), k=length)
     return [(name, rng.randrange(1_000_000)) for name in names]
 
 
 class Story(Processes):
     """One story on a ground. `play` raises Broken, or whatever the engine raised that it should not have."""
+
+    weights: Mapping[str, float] = WEIGHTS
 
     def __init__(self, ground: Ground) -> None:
         ground.begin()
@@ -51,10 +53,14 @@ class Story(Processes):
     def play(self, steps: Sequence[Step]) -> None:
         with self._watched(), self.g.clocks():
             for name, number in steps:
-                getattr(self, name)(random.Random(number))
+                self.do(name, number)
                 self.g.wait(0.4)
                 self.oracle.each_step()
             self.end()
+
+    def do(self, name: str, number: int) -> None:
+        """One step."""
+        getattr(self, name)(random.Random(number))
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -83,12 +89,8 @@ class Story(Processes):
         """Everybody stops, nothing goes wrong any more: soon all must agree. Then everything is looked at again, also what
         was parked, while the CRMs refuse one record: it must not be in the way of the others."""
         self.accept(random.Random())
-        for crm in self.g.crms.values():
-            crm.heal()
-        self.g.wait(700)
+        self.g.calm()
         for name in NAMES:
-            self.g.lag[name] = 0
-            self.g.accounts[name].habits.hidden = frozenset()
             if self.diary.hidden:  # what was not shown meanwhile, only a full read tells
                 self.run(parts(name), Options(full=True))
         self._drain()
@@ -137,10 +139,10 @@ class Story(Processes):
         )
 
 
-def failure_of(ground: Ground, steps: Sequence[Step]) -> Exception | None:
+def failure_of(ground: Ground, steps: Sequence[Step], story: type[Story] = Story) -> Exception | None:
     """What a story ends with, None if all is well."""
     try:
-        Story(ground).play(steps)
+        story(ground).play(steps)
     except Exception as failure:
         return failure
     return None

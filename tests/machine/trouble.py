@@ -280,6 +280,14 @@ class Trouble(People):
         crm.heal()
         self.race_in_write = self.race_in_hub = None
 
+    def lose_answer(self, name: str, rng: random.Random) -> None:
+        """The answer to the next write never comes."""
+        self.g.crms[name].faults.timeout = rng.choice(("before", "after"))
+
+    def heal(self, name: str) -> None:
+        """What was laid out and did not strike, never will."""
+        self.g.crms[name].heal()
+
     def midst(self, rng: random.Random) -> None:
         """Somebody does something between any two transactions or calls of a run."""
         number = rng.randrange(1_000_000)
