@@ -12,19 +12,28 @@ def busy(world: World) -> None:
     account = world.accounts["acme"]
     firm = account.person_create("Account", {"Name": "Lee Ltd", "Website": "https://lee.example"})
     for n in range(4):
-        values = {"LastName": f"Lee {n}", "Email": f"lee{n}@x.example", "AccountId": firm, "Phone": "+14155550100"}
+        values = {
+            "LastName": f"Lee {n}",
+            "Email": f"lee{n}@x.example",
+            "AccountId": firm,
+            "Phone": "+14155550100",
+        }
         account.person_create("Contact", values)
     settled(world)
     lees = sorted(row.id for row in account.rows("Contact"))
     account.person_edit("Contact", lees[0], {"LastName": "Li", "FirstName": "Ann"})
     account.person_edit("Contact", lees[1], {"Phone": None})
-    world.conn.execute("update hub.contact set first_name = 'Bo', stage = 'won' where email = 'lee2@x.example'")
+    world.conn.execute(
+        "update hub.contact set first_name = 'Bo', stage = 'won' where email = 'lee2@x.example'"
+    )
     world.conn.execute("update hub.contact set phone = null where email = 'lee3@x.example'")
     world.conn.execute("update hub.contact set stage = 'lead' where email = 'lee0@x.example'")
     other = account.person_create("Account", {"Name": "Roe Ltd", "Website": "https://roe.example"})
     account.person_create("Contact", {"LastName": "Roe", "Email": "roe@x.example", "AccountId": other})
     account.person_create("Contact", {"LastName": "Doe", "Email": "doe@x.example", "FirstName": "Jo"})
-    world.conn.execute("insert into hub.contact (last_name, email, stage) values ('Doe', 'doe@x.example', 'tour')")
+    world.conn.execute(
+        "insert into hub.contact (last_name, email, stage) values ('Doe', 'doe@x.example', 'tour')"
+    )
     world.conn.execute("insert into hub.company (name) values ('New Ltd')")
     world.conn.execute(
         "insert into hub.contact (last_name, email, company)"
@@ -38,15 +47,18 @@ def journaled(world: World, run: str) -> set[tuple[object, ...]]:
     """What the journal says a run wrote, a row a field, as a plan says it."""
     found: set[tuple[object, ...]] = set()
     for stream, side, kind, hub_id, crm_id, name, new in world.conn.execute(
-        "select connection || '/' || entity, side, kind, hub_id::text, crm_id, field, new_value from sync.change where run_id = %s", [run]
+        "select connection || '/' || entity, side, kind, hub_id::text, crm_id, field, new_value from sync.change where run_id = %s",
+        [run],
     ):
         record = crm_id if side == "hub" and kind in ("create", "link") else hub_id
         if kind == "link":
             found.add((stream, side, kind, record, "", None))
             continue
         for key, value in {name: new}.items() if name else json.loads(new).items():
-            if key == "company" and side == "hub" and value is not None:  # a plan gives references as the CRM's ids
-                value = world.one("select crm_id from acme.company_base where hub_id = %s::uuid", value)  # noqa: PLW2901
+            if (
+                key == "company" and side == "hub" and value is not None
+            ):  # a plan gives references as the CRM's ids
+                value = world.one("select crm_id from acme.company_base where hub_id = %s::uuid", value)
             if value is not None or kind == "update":
                 found.add((stream, side, kind, record, key, value))
     return found
