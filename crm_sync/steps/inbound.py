@@ -9,9 +9,12 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
-from crm_sync.connectors.crm import Crm, Page, ReadRequest, Window
+from psycopg import Connection
+
+from crm_sync.connectors.crm import BatchPage, Crm, Page, ReadRequest, Window
 from crm_sync.core.errors import HeldBackError
 from crm_sync.core.spec import StreamSpec
 from crm_sync.core.window import Reading, next_watermark, reading
@@ -122,8 +125,7 @@ class _Inbound:
             self.deletions = _deletions(self.store, self.crm, self.stream, window, self.job.started)
         if self.deletions is not None:
             for page in self.crm.deleted(self.stream, self.deletions):
-                with self.store.transaction() as conn:
-                    self._count(mirror.merge(conn, self.stream, page))
+                self._count(self.store.committed(partial(mirror.merge, stream=self.stream, page=page)))
         if not self.truncated:
             self._take_part(window)
 
@@ -148,26 +150,29 @@ class _Inbound:
         try:
             guard.full_read(self.store, self.stream, self.job.read, self.options, self.report)
         except HeldBackError:
-            with self.store.transaction():
-                self.job.clear()  # the next one reads everything again, not only what follows
+            # The next one reads everything again, not only what follows.
+            self.store.committed(lambda _: self.job.clear())
             raise
 
     def end(self, window: Reading) -> None:
         """In one transaction: the watermark, the fields that thaw, the end of the vendor's job."""
-        truncated, report = self.truncated, self.report
-        with self.store.transaction() as conn:
-            if self.options.skip_validation:
-                dirty.mark_parked(conn, self.stream)
-            if window.moves and not truncated:
-                self._advance(window)
-            if self.resumed is None and not truncated:
-                frozen.thaw(conn, self.stream, self.back)
-            if truncated:
-                report.notes.append("stopped at max_records; the next run goes on there")
-            else:
-                self.job.clear()
+        self.store.committed(partial(self._end, window))
+        report = self.report
+        if self.truncated:
+            report.notes.append("stopped at max_records; the next run goes on there")
         if still := sorted(frozen.fields(self.store.conn, self.stream)):
             report.notes.append(f"frozen, because they cannot be read: {', '.join(still)}")
+
+    def _end(self, window: Reading, conn: Connection) -> None:
+        if self.options.skip_validation:
+            dirty.mark_parked(conn, self.stream)
+        if self.truncated:
+            return
+        if window.moves:
+            self._advance(window)
+        if self.resumed is None:
+            frozen.thaw(conn, self.stream, self.back)
+        self.job.clear()
 
     def _advance(self, window: Reading) -> None:
         job = self.job
@@ -184,12 +189,12 @@ class _Inbound:
         from any page of values; they are frozen as of `since`."""
         absent: set[str] = set()
         for page in pages:
-            with self.store.transaction() as conn:
-                merged = mirror.merge(conn, self.stream, page, listed=True, unsure_from=self._unsure_from())
-                self.job.shown(conn, page)
-                frozen.freeze(conn, self.stream, merged.absent, since)
-                if not merged.unsure:
-                    self.job.merged(page.progress, merged)
+            take = partial(self._take, page, since, self.job.told)
+            if isinstance(page, BatchPage):
+                merged = self.store.committed(take)
+            else:  # CSV goes by and cannot be read twice: the run ends, and the next one goes on with this page
+                with self.store.transaction() as conn:
+                    merged = take(conn)
             self._count(merged)
             if merged.unsure:
                 self._ask(merged.unsure)
@@ -197,6 +202,18 @@ class _Inbound:
                     self.job.merged(page.progress, merged)
             absent |= merged.absent
         return absent
+
+    def _take(
+        self, page: Page, since: datetime | None, told: tuple[datetime | None, int], conn: Connection
+    ) -> mirror.Merged:
+        """One page, in a transaction that may have to be begun again, from what was `told` before it."""
+        self.job.told = told
+        merged = mirror.merge(conn, self.stream, page, listed=True, unsure_from=self._unsure_from())
+        self.job.shown(conn, page)
+        frozen.freeze(conn, self.stream, merged.absent, since)
+        if not merged.unsure:
+            self.job.merged(page.progress, merged)
+        return merged
 
     def _unsure_from(self) -> datetime:
         """From here on the listing may lag: it may show what a record said before it was changed again, by us or
@@ -206,9 +223,8 @@ class _Inbound:
     def _ask(self, crm_ids: Sequence[str]) -> None:
         """Look up records of which the listing says something else than the mirror, both as of the same moment."""
         for page in self.crm.by_ids(self.stream, crm_ids):
-            with self.store.transaction() as conn:
-                merged = mirror.merge(conn, self.stream, page, looked_up=True)
-            self.report.add("updated", merged.updated)
+            merge = partial(mirror.merge, stream=self.stream, page=page, looked_up=True)
+            self.report.add("updated", self.store.committed(merge).updated)
 
     def _count(self, merged: mirror.Merged) -> None:
         for name in ("read", "created", "updated", "deleted"):

@@ -7,7 +7,10 @@ never got its answer is settled first, by looking.
 
 import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 from uuid import UUID
+
+from psycopg import Connection
 
 from crm_sync.connectors.crm import CRM_ID, HUB_ID, BatchPage, Crm
 from crm_sync.core.errors import CrmError, ErrorClass
@@ -199,7 +202,8 @@ class _Work:
         if updates:
             self._merge(self.crm.by_ids(self.stream, [i.crm_id for i in updates if i.crm_id is not None]))
         looked_at = self.crm.now()
-        with self.store.transaction() as conn:
+
+        def settled(conn: Connection) -> int:
             there = [(intent, found[key]) for key, intent in creates.items() if key in found]
             accepted = halfway.created(conn, self.stream, there, {"settled": "found by its external id"})
             accepted += confirm.arrived(
@@ -213,12 +217,16 @@ class _Work:
             doubts.note(conn, self.stream, unseen, looked_at, self.store.run_id)
             intents.forget(conn, self.stream, [i.hub_id for i in waiting])
             dirty.mark_hub(conn, self.stream, [i.hub_id for i in waiting])
-        self.report.add("settled", len(accepted))
+            return len(accepted)
+
+        self.report.add("settled", self.store.committed(settled))
 
     def _merge(self, pages: Iterable[BatchPage]) -> None:
         for page in pages:
-            with self.store.transaction() as conn:
-                mirror.merge(conn, self.stream, page, mark_dirty=False, looked_up=True)
+            self.store.committed(partial(self._take_in, page))
+
+    def _take_in(self, page: BatchPage, conn: Connection) -> None:
+        mirror.merge(conn, self.stream, page, mark_dirty=False, looked_up=True)
 
     def _show(self, planned: Sequence[Intent]) -> None:
         self.report.plan += rows_of(self.store.conn, self.stream, planned)

@@ -69,6 +69,15 @@ class Reached:
         """The vendor's clock when the read began; if an unfinished read is being finished, when that one did."""
         return self._resumed or self._start.at()
 
+    @property
+    def told(self) -> tuple[datetime | None, int]:
+        """What the pages have told so far, to be set back if a page's transaction is begun again."""
+        return self.newest, self.read
+
+    @told.setter
+    def told(self, before: tuple[datetime | None, int]) -> None:
+        self.newest, self.read = before
+
     def shown(self, conn: Connection, page: Page) -> None:
         """The page is in the temporary table `staging` of the present transaction."""
         if self.listing is not None:

@@ -4,18 +4,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from crm_sync.core.errors import BusyError, LostLeaseError, StorageError
+from crm_sync.core.errors import BusyError, CrmError, HeldBackError, LostLeaseError, StorageError
+from crm_sync.core.guard import Guard, Limit
+from crm_sync.hub import review
 from crm_sync.hub.store import Store
+from crm_sync.steps.conflicts import conflicts
 from crm_sync.steps.hub import hub
 from crm_sync.steps.inbound import inbound
 from crm_sync.steps.options import Options, Report
 from crm_sync.steps.outbound import outbound
+from crm_sync.steps.resolve import resolve
 from tests.steps.world import World
 
 
@@ -295,3 +300,92 @@ def test_a_session_that_is_ended_in_the_middle_of_a_chunk_leaves_everything_to_t
     assert "administrator command" in str(found[0])
     application.rollback()
     assert hub_step(world).counts["updated"] == 3
+
+
+def hindered(
+    world: World, application: psycopg.Connection, table: str, work: Callable[[Store], object]
+) -> list[float]:
+    """The pauses that the work makes while an application holds all rows of a table, until the third."""
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            application.rollback()
+
+    application.execute(f"lock table {table} in exclusive mode")
+    with Store(given(world, "lock_timeout=50ms"), sleep=sleep) as store:
+        work(store)
+    return pauses
+
+
+def test_a_page_that_cannot_be_merged_at_once_is_merged_later_and_counted_once(
+    world: World, application: psycopg.Connection
+) -> None:
+    linked(world, 3)
+    for row in world.accounts["acme"].rows("Contact"):
+        world.accounts["acme"].person_edit("Contact", row.id, {"FirstName": "Ada"})
+    stream = world.system.stream("acme", "contact")
+    reports: list[Report] = []
+
+    def work(store: Store) -> None:
+        reports.append(inbound(store, world.crms["acme"], stream, Options(full=True)))
+
+    assert len(hindered(world, application, "acme.contact", work)) == 3
+    assert (reports[0].counts["read"], reports[0].counts["updated"]) == (3, 3)
+    assert world.one("select count(*) from acme.contact where first_name = 'Ada'") == 3
+    world.sync()
+    assert {first for first, _ in names(world)} == {"Ada"}
+
+
+def test_a_look_at_writes_without_an_answer_is_recorded_later(
+    world: World, application: psycopg.Connection
+) -> None:
+    linked(world, 3)
+    world.conn.execute("update hub.contact set first_name = 'Bob'")
+    world.crms["acme"].faults.timeout = "after"
+    with pytest.raises(CrmError):
+        world.sync("acme", "contact")
+    assert world.one("select count(*) from sync.intent") == 3
+    stream = world.system.stream("acme", "contact")
+    pauses = hindered(
+        world,
+        application,
+        "sync.change",
+        lambda store: outbound(store, world.crms["acme"], stream, Options()),
+    )
+    assert len(pauses) == 3
+    assert world.one("select count(*) from sync.intent") == 0
+    assert world.one("select count(*) from sync.change where side = 'crm' and field = 'first_name'") == 3
+    assert in_crm(world, "FirstName") == ["Bob"] * 3
+
+
+def test_disputes_and_holds_that_cannot_be_recorded_at_once_are_recorded_later(
+    world: World, application: psycopg.Connection
+) -> None:
+    linked(world, 3)
+    change_all_in_crm(world, "Phone", "+14155550001")
+    world.conn.execute("update hub.contact set phone = '+14155550002'")
+    stream = world.system.stream("acme", "contact")
+    hub_step(world)
+    assert len(hindered(world, application, "review.conflict", lambda store: conflicts(store, stream))) == 3
+    assert world.one("select count(*) from review.conflict where status = 'open'") == 3
+    found = review.find(world.conn)
+    decided = hindered(
+        world,
+        application,
+        "review.conflict",
+        lambda store: resolve(store, world.system, lambda name: world.crms[name], found, "use_hub", "ann"),
+    )
+    assert len(decided) == 3
+    assert world.one("select count(*) from review.conflict where status = 'applied'") == 3
+
+    world.conn.execute("update hub.contact set phone = null")
+    guarded = replace(stream, guard=Guard(blanks=Limit(number=1)))
+
+    def held(store: Store) -> None:
+        with pytest.raises(HeldBackError):
+            outbound(store, world.crms["acme"], guarded, Options())
+
+    assert len(hindered(world, application, "sync.hold", held)) == 3
+    assert world.one("select count(*) from sync.hold where status = 'open'") == 1
