@@ -116,17 +116,21 @@ def values(fields: Sequence[FieldSpec]) -> sql.Composable:
     return sql.SQL("cross join lateral (values {}) as v (field, take, value, hub, reason)").format(rows)
 
 
-def _update_hub(conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec], *, waits: bool) -> None:
-    """Hub rows are locked in the order of their ids, as an application can do it too: then nobody waits in a circle."""
-    assignments = sql.SQL(", ").join(
+def assigned(fields: Sequence[FieldSpec], when: str) -> sql.Composable:
+    """Assignments: of a hub row h those of these fields of which w has `<name>_<when>` get its `<name>_value`."""
+    return sql.SQL(", ").join(
         sql.SQL("{0} = case when {1} then {2} else {3} end").format(
             ident(spec.name),
-            ident("w", f"{spec.name}_take"),
+            ident("w", f"{spec.name}_{when}"),
             from_text(spec, ident("w", f"{spec.name}_value")),
             ident("h", spec.name),
         )
         for spec in fields
     )
+
+
+def _update_hub(conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec], *, waits: bool) -> None:
+    """Hub rows are locked in the order of their ids, as an application can do it too: then nobody waits in a circle."""
     conn.execute(
         sql.SQL(
             "with held as materialized (select h.id from {hub} h join moving w on w.hub_id = h.id"
@@ -136,7 +140,7 @@ def _update_hub(conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec
             " insert into moved select id from done"
         ).format(
             hub=hub_table(stream.entity),
-            assignments=assignments,
+            assignments=assigned(fields, "take"),
             skip=sql.SQL("" if waits else "skip locked"),
         )
     )

@@ -60,6 +60,24 @@ def as_normal(spec: FieldSpec, value: sql.Composable) -> sql.Composable:
     return value
 
 
+def unlike(
+    spec: FieldSpec, ours: sql.Composable, theirs: sql.Composable, *, lost: sql.Composable
+) -> sql.Composable:
+    """Condition: the hub's text and the CRM's surely do not mean the same; `lost`: where only the hub has one."""
+    return sql.SQL(
+        "case when {ours} is null then {theirs} is not null and {theirs_normal} when {theirs} is null then {lost}"
+        " else {theirs_normal} and {ours_normal} and {ours_as} <> {theirs_as} end"
+    ).format(
+        ours=ours,
+        theirs=theirs,
+        lost=lost,
+        ours_normal=normal(spec, ours),
+        theirs_normal=normal(spec, theirs),
+        ours_as=as_normal(spec, ours),
+        theirs_as=as_normal(spec, theirs),
+    )
+
+
 def _plain(pattern: str) -> str:
     """Groups of Postgres that need not be remembered are found much faster."""
     return pattern.replace("(", "(?:")

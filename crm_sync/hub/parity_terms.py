@@ -3,7 +3,7 @@
 from psycopg import sql
 
 from crm_sync.core.spec import FieldSpec
-from crm_sync.hub.normal import as_normal, normal
+from crm_sync.hub.normal import normal, unlike
 from crm_sync.hub.plain import is_able
 from crm_sync.hub.sql import hub_now, ident, to_text
 
@@ -26,17 +26,8 @@ def apart(spec: FieldSpec, theirs: sql.Composable) -> sql.Composable:
     if not is_able(spec):
         return sql.SQL("false")
     ours = sql.SQL("{}::text").format(to_text(spec, hub_now(spec)))
-    return sql.SQL(
-        "coalesce(case when {ours} is not distinct from {theirs} then false when {ours} is null then {theirs_normal}"
-        " when {theirs} is null then {ours_normal}"
-        " else {ours_normal} and {theirs_normal} and {ours_as} <> {theirs_as} end, false)"
-    ).format(
-        ours=ours,
-        theirs=theirs,
-        ours_normal=normal(spec, ours),
-        theirs_normal=normal(spec, theirs),
-        ours_as=as_normal(spec, ours),
-        theirs_as=as_normal(spec, theirs),
+    return sql.SQL("coalesce(case when {} is distinct from {} then {} end, false)").format(
+        ours, theirs, unlike(spec, ours, theirs, lost=normal(spec, ours))
     )
 
 

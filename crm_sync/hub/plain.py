@@ -15,7 +15,7 @@ from psycopg import Connection, sql
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, StreamSpec
 from crm_sync.hub import doubts, frozen, merge
 from crm_sync.hub.differences import differs
-from crm_sync.hub.normal import as_normal, normal
+from crm_sync.hub.normal import as_normal, unlike
 from crm_sync.hub.sql import alive, base_table, hub_now, hub_table, ident, mirror_table, to_text
 
 _TYPES = frozenset(
@@ -140,18 +140,7 @@ def _is_plain(spec: FieldSpec) -> sql.Composable:
     """Condition: `decide` takes what differs. The two values are normal, so that neither side's meaning is in
     question, and they are not the same; and it is the CRM's turn."""
     ours = sql.SQL("{}::text").format(to_text(spec, hub_now(spec)))
-    theirs = ident("m", spec.name)
-    other = sql.SQL(
-        "case when {ours} is null then {theirs} is not null and {theirs_normal} when {theirs} is null then true"
-        " else {theirs_normal} and {ours_normal} and {ours_as} <> {theirs_as} end"
-    ).format(
-        ours=ours,
-        theirs=theirs,
-        ours_normal=normal(spec, ours),
-        theirs_normal=normal(spec, theirs),
-        ours_as=as_normal(spec, ours),
-        theirs_as=as_normal(spec, theirs),
-    )
+    other = unlike(spec, ours, ident("m", spec.name), lost=sql.SQL("true"))
     if spec.direction is Direction.INBOUND:
         return sql.SQL("({})").format(other)
     return sql.SQL(

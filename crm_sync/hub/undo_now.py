@@ -9,7 +9,8 @@ from psycopg.rows import class_row
 from crm_sync.core.spec import Direction, FieldSpec, StreamSpec
 from crm_sync.core.undo import Fate, Judged, Place, Touched
 from crm_sync.hub import frozen
-from crm_sync.hub.sql import base_of, base_table, from_text, hub_table, ident, mirror_table, to_text
+from crm_sync.hub.merge import assigned
+from crm_sync.hub.sql import base_of, base_table, hub_table, ident, mirror_table, to_text
 
 
 def touched(
@@ -187,20 +188,11 @@ def put_back(
         )
         for s in moving
     )
-    assignments = sql.SQL(", ").join(
-        sql.SQL("{0} = case when {1} then {2} else {3} end").format(
-            ident(s.name),
-            ident("w", f"{s.name}_moves"),
-            from_text(s, ident("w", f"{s.name}_value")),
-            ident("h", s.name),
-        )
-        for s in moving
-    )
     conn.execute(
         sql.SQL(
             "update {hub} h set {assignments} from (select hub_id, {parts} from undo_now group by hub_id) w"
             " where h.id = w.hub_id"
-        ).format(hub=hub_table(entity), assignments=assignments, parts=parts)
+        ).format(hub=hub_table(entity), assignments=assigned(moving, "moves"), parts=parts)
     )
     conn.execute(
         "insert into sync.change (run_id, connection, entity, hub_id, field, side, kind, old_value, new_value, reason)"
