@@ -173,12 +173,12 @@ def collect(conn: Connection, selection: Selection, entities: Sequence[str]) -> 
     conn.execute("create index on undo_row (id)")
     conn.execute("create index on undo_row (hub_id)")
     conn.execute("analyze undo_row")
+    conn.execute(_PARTS)
     return number
 
 
 def pick(conn: Connection) -> None:
     """The fields that the rows touched, but for those that go with a whole record (`undo_records.py`)."""
-    conn.execute(_PARTS)
     conn.execute(_PICK)
     conn.execute("create index on undo_pick (record)")
     conn.execute("analyze undo_pick")

@@ -466,6 +466,22 @@ def test_a_hub_record_stays_if_it_was_edited_or_is_needed(two: World) -> None:
     quiet(two)
 
 
+def test_what_completed_a_new_record_stays_with_it(world: World) -> None:
+    ann = world.accounts["acme"].person_create("Contact", {"LastName": "Lee", "Email": "lee@x.example"})
+    rounds(world)
+    world.accounts["acme"].person_edit("Contact", ann, {"LastName": "Li"})
+    rounds(world)
+    world.conn.execute("update hub.contact set first_name = 'Ann'")
+    rounds(world)
+    planned, applied, _ = undone(world, Selection(since=datetime(2020, 1, 1, tzinfo=UTC)))
+    assert records(planned) == {"created edited since: edited since in the hub": 1}
+    assert (
+        applied.fields == 1
+    )  # what was sent, to the CRM; nobody takes the name from before the record was there
+    assert world.hub("contact", "first_name, last_name") == [{"first_name": None, "last_name": "Li"}]
+    quiet(world)
+
+
 def test_a_hub_record_that_another_crm_has_or_a_table_needs_stays(two: World) -> None:
     run = f"run-{two.time:%H%M%S}"
     two.accounts["acme"].person_create("Contact", {"LastName": "Lee", "Email": "lee@x.example"})
