@@ -11,6 +11,7 @@ import dagster as dg
 
 from crm_sync.assets import links
 from crm_sync.core.approval import PlanRow
+from crm_sync.core.deletes import PRESENCE
 from crm_sync.core.spec import FieldType, System
 from crm_sync.hub.review import Conflict, Decision
 from crm_sync.settings import Settings
@@ -39,7 +40,7 @@ class Masking:
             for entity in system.entities
             for name, spec in system.hub_fields(entity).items()
             if spec.type in _PUBLIC
-        }
+        } | {(entity, PRESENCE) for entity in system.entities}
 
     def __call__(self, entity: str, field: str, value: str | None) -> str | None:
         return mask(value) if self._on and (entity, field) not in self._public else value

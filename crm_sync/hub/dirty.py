@@ -16,6 +16,7 @@ from psycopg import Connection, sql
 from psycopg.rows import class_row
 
 from crm_sync.core.spec import StreamSpec
+from crm_sync.hub import life
 from crm_sync.hub.sql import alive, base_table, differences_view, hub_table, mirror_table
 
 
@@ -122,7 +123,7 @@ def mark_parked(conn: Connection, stream: StreamSpec) -> int:
 
 
 def mark_all(conn: Connection, stream: StreamSpec) -> int:
-    """Ask for every record that differs, is parked or has no link to be looked at: the scheduled reconcile. Records
+    """Ask for every record that differs, is gone on one side, is parked or has no link to be looked at: the scheduled reconcile. Records
     that wait already are marked anew, once each; returns how many are marked."""
     cursor = conn.execute(
         sql.SQL(
@@ -130,6 +131,8 @@ def mark_all(conn: Connection, stream: StreamSpec) -> int:
             " insert into sync.mark (stream, by_hub, hub_id, crm_id)"
             " select %s, w.* from (select * from waited"
             " union select true, d.hub_id, null from {view} d"
+            " union select true, b.hub_id, null from {base} b join {mirror} m on m.crm_id = b.crm_id"
+            " left join {hub} h on h.id = b.hub_id where {gone}"
             " union select false, null, m.crm_id from {mirror} m"
             " where {alive} and not exists (select from {base} b where b.crm_id = m.crm_id)"
             " union select true, h.id, null from {hub} h"
@@ -137,6 +140,7 @@ def mark_all(conn: Connection, stream: StreamSpec) -> int:
             " union {parked}) w"
         ).format(
             parked=_PARKED,
+            gone=life.moved(),
             view=differences_view(stream),
             mirror=mirror_table(stream),
             alive=alive("m"),

@@ -115,13 +115,14 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All about one record. there: whether the hub has it. deleted: when it was deleted there, and by whom. older:
+    """All about one record. there: whether the hub has it; archived: since when it takes no part in the sync. deleted: when it was deleted there, and by whom. older:
     whether the journal has older rows than those in `changes`. provenance: by field, when it was last changed in
     the hub and by whom; `*` is its creation."""
 
     entity: str
     hub_id: UUID | None
     there: bool = False
+    archived: datetime | None = None
     deleted: tuple[datetime, str] | None = None
     changes: Sequence[Change] = ()
     older: bool = False
@@ -160,7 +161,7 @@ def read(
     return Facts(
         entity,
         hub_id,
-        exists(conn, entity, hub_id),
+        *_there(conn, entity, hub_id),
         tombstone,
         changes[-limit:],
         len(changes) > limit,
@@ -171,10 +172,10 @@ def read(
     )
 
 
-def exists(conn: Connection, entity: str, hub_id: UUID) -> bool:
-    """Whether the hub has this record."""
-    query = sql.SQL("select 1 from {} where id = %s").format(hub_table(entity))
-    return conn.execute(query, [hub_id]).fetchone() is not None
+def _there(conn: Connection, entity: str, hub_id: UUID) -> tuple[bool, datetime | None]:
+    """Whether the hub has this record, and since when it is archived."""
+    query = sql.SQL("select true, archived_at from {} where id = %s").format(hub_table(entity))
+    return conn.execute(query, [hub_id]).fetchone() or (False, None)
 
 
 def _changes(conn: Connection, entity: str, hub_id: UUID, name: str | None, most: int) -> list[Change]:

@@ -67,6 +67,10 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("undo of (?P<a>.+) by (?P<b>.+)", "{b} took back the changes of {a}"),
     ("both sides mean the same", "both sides mean the same"),
     (
+        "(?P<a>deleted|brought back) in the (?P<b>hub|CRM): deletes: (?P<d>.+)",
+        "{a} in the {b}; of that the mapping says: deletes: {d}",
+    ),
+    (
         "the referenced record is not linked yet",
         "the record that it refers to is not known on the other side yet",
     ),
@@ -80,7 +84,7 @@ _PERSON = (
     re.compile(r"undo of .+ by (.+)"),
     re.compile(r"rule #\d+ by ([^:]+): .*"),
 )
-_HOLES = re.compile(r"{(crm|a|b)}")
+_HOLES = re.compile(r"{(crm|a|b|d)}")
 
 
 def reason(text: str, connection: str) -> str:
@@ -113,6 +117,8 @@ def answer(told: Mapping[str, Any] | None, field: str | None) -> str:
             return "no answer came; whether it took effect cannot be told"
         return f"no answer came; that it took effect was {settled}"
     said = "accepted"
+    if gone := told.get("deleted"):
+        return f"deleted {gone}" if gone == "by this call" else f"no answer came; {gone}"
     if told.get("created") is True:
         said = f"created as {told.get('id')}"
     elif told.get("created") is False:

@@ -6,10 +6,12 @@ from dataclasses import replace
 from psycopg import Connection
 
 from crm_sync.core.decide import Kind, Verdict, decide_all
+from crm_sync.core.deletes import PRESENCE
 from crm_sync.core.errors import SyncError
+from crm_sync.core.life import decide_all as decide_lives
 from crm_sync.core.rules import POLICIES, Rule, When
 from crm_sync.core.spec import Direction, Policy, StreamSpec, System
-from crm_sync.hub import differences, rules
+from crm_sync.hub import differences, life, rules
 from crm_sync.hub.review import Conflict, Decision
 
 _OUTCOMES = {Kind.TAKE: "use_crm", Kind.PUSH: "use_hub"}
@@ -48,9 +50,16 @@ def preview(
     others = [
         c for c in rules.covered(conn, stream.connection, stream.entity, field, when) if c.id not in chosen
     ]
-    found = differences.read(conn, stream, sorted({c.hub_id for c in others}))
-    asked = [replace(d, rules=(draft,)) for d in found if d.field == field]
-    verdicts = {v.difference.conflict: v for v in decide_all(stream, asked)}
+    hub_ids = sorted({c.hub_id for c in others})
+    if field == PRESENCE:
+        gone = life.read(conn, stream, hub_ids)
+        ruled = [replace(p, difference=replace(p.difference, rules=(draft,))) for p in gone]
+        verdicts = {v.difference.conflict: v for v in decide_lives(ruled, stream)}
+    else:
+        asked = [
+            replace(d, rules=(draft,)) for d in differences.read(conn, stream, hub_ids) if d.field == field
+        ]
+        verdicts = {v.difference.conflict: v for v in decide_all(stream, asked)}
     return [(c, _ends(verdicts.get(c.id))) for c in others]
 
 
@@ -80,11 +89,11 @@ def _subject(system: System, conflicts: Sequence[Conflict]) -> tuple[StreamSpec,
     connection, entity, field = subjects[0]
     try:
         stream = system.stream(connection, entity)
-        spec = stream.field(field)
+        direction = stream.direction if field == PRESENCE else stream.field(field).direction
     except KeyError:
         raise SyncError(f"always: no connection file maps {connection}/{entity} {field} any more") from None
-    if spec.direction is not Direction.TWO_WAY:
+    if direction is not Direction.TWO_WAY:
         raise SyncError(
-            f"always: {entity}.{field} of {connection} is {spec.direction}; only two-way fields have rules"
+            f"always: {entity}.{field} of {connection} is {direction}; only two-way fields have rules"
         )
     return stream, field

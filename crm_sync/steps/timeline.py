@@ -30,10 +30,15 @@ def lines(facts: Facts, streams: Mapping[str, StreamSpec]) -> list[Line]:
         found += [_parked(connection, held) for held in side.parked]
         if side.unanswered is not None:
             found += journal.unanswered(connection, side.crm_id, side.unanswered)
-    if facts.deleted is not None:
+    if facts.deleted is not None and not _told_by_journal(facts, facts.deleted[1]):
         at, by = facts.deleted
         found.append(Line(at, "deleted", HUB, source=source(by), why=f"deleted in the hub by {who(by)}"))
     return sorted(found, key=lambda line: line.at)
+
+
+def _told_by_journal(facts: Facts, by: str) -> bool:
+    """Whether a deletion of ours in the hub has a line already."""
+    return by != HUB and any(c.side == HUB and c.kind == "delete" for c in facts.changes)
 
 
 def source(changed_by: str) -> str:
@@ -180,6 +185,10 @@ def _by_applications(facts: Facts) -> Iterator[Line]:
             continue
         if name == "*":
             yield Line(at, "create", HUB, source=APPLICATION, why="created in the hub by an application")
+            continue
+        if name == "archived_at":
+            what = ("restore", "brought back") if facts.archived is None else ("archive", "archived")
+            yield Line(at, what[0], HUB, source=APPLICATION, why=f"{what[1]} in the hub by an application")
             continue
         why = "changed in the hub by an application"
         if not facts.there or name not in now:

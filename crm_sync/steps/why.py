@@ -9,9 +9,11 @@ from uuid import UUID
 
 from crm_sync.connectors.salesforce.values import full_id
 from crm_sync.core.decide import Kind, Verdict, decide_all
+from crm_sync.core.deletes import PRESENCE
 from crm_sync.core.errors import SyncError
+from crm_sync.core.life import Here
 from crm_sync.core.spec import Direction, FieldSpec, StreamSpec, System
-from crm_sync.hub import differences, finding, journal
+from crm_sync.hub import differences, finding, journal, life
 from crm_sync.hub.finding import Found
 from crm_sync.hub.journal import Dispute, Facts, Side, Value
 from crm_sync.hub.store import Store
@@ -61,6 +63,8 @@ def why(
             if found.hub_id is not None and side.linked_at is not None and side.unanswered is None:
                 for v in decide_all(stream, differences.read(conn, stream, [found.hub_id])):
                     verdicts[stream.connection, v.difference.field] = v
+                for v in life.verdicts(conn, stream, [found.hub_id]):
+                    verdicts[stream.connection, PRESENCE] = v
     story = tell(facts, streams, verdicts, field)
     if field is not None and not story.fields and not any(line.field == field for line in story.lines):
         known = dict.fromkeys(spec.name for stream in streams for spec in stream.fields)
@@ -81,13 +85,17 @@ def tell(
         if field is None or line.field in (None, field)
     ]
     hub = "in the hub" if facts.there else "not in the hub"
+    if facts.archived is not None:
+        hub = (
+            f"archived in the hub since {facts.archived:%Y-%m-%d %H:%M:%S} UTC; it takes no part in the sync"
+        )
     if not facts.there and facts.deleted is not None:
         hub = f"deleted in the hub on {facts.deleted[0]:%Y-%m-%d %H:%M:%S} UTC by {who(facts.deleted[1])}"
     return Story(
         facts.entity,
         facts.hub_id,
         hub,
-        tuple(_link(facts, stream) for stream in streams),
+        tuple(_link(facts, stream, verdicts.get((stream.connection, PRESENCE))) for stream in streams),
         tuple(_field(facts, named, verdicts, told) for named in _named(streams, field)),
         tuple(told),
         tuple(facts.runs),
@@ -178,7 +186,9 @@ def _state(  # noqa: PLR0911 - a table, one line a row
     if side.unanswered is not None and (name in side.unanswered.sent or side.linked_at is None):
         return State.IN_DOUBT, f"write to {crm} in doubt: no answer came, the next sync looks"
     if facts.hub_id is not None and not facts.there:
-        return State.GONE, f"deleted in the hub; {crm} is left as it is"
+        return State.GONE, "deleted in the hub"
+    if facts.archived is not None:
+        return State.GONE, "archived in the hub"
     if side.deleted:
         return State.GONE, _gone(crm, side)
     if side.linked_at is None:
@@ -236,7 +246,26 @@ _LINKED = {
 }
 
 
-def _link(facts: Facts, stream: StreamSpec) -> LinkNow:
+_FOLLOWS = {
+    (Kind.TAKE, Here.ARCHIVED): "the next sync archives it in the hub",
+    (Kind.TAKE, Here.DELETED): "the next sync deletes it in the hub",
+    (Kind.TAKE, Here.PRESENT): "the next sync brings it back in the hub",
+    (Kind.PUSH, Here.DELETED): "the next sync deletes it there",
+    (Kind.PUSH, Here.PRESENT): "the next sync creates it there once more",
+}
+
+
+def _follows(verdict: Verdict, crm: str) -> str:
+    """What becomes of a record that one side does not have any more, or has again."""
+    d, because = verdict.difference, explained.reason(verdict.reason, crm)
+    if verdict.kind is Kind.DISPUTE:
+        number = "a conflict with the next sync" if d.conflict is None else f"conflict #{d.conflict}"
+        return f"a person decides ({number}): {because}"
+    words = _FOLLOWS.get((verdict.kind, Here(verdict.value))) if verdict.value else None
+    return f"{words}: {because}" if words else because
+
+
+def _link(facts: Facts, stream: StreamSpec, presence: Verdict | None) -> LinkNow:
     """The record on one connection, in a sentence."""
     side = facts.sides[stream.connection]
     whole = next((p for p in side.parked if p.field == ""), None)
@@ -254,6 +283,8 @@ def _link(facts: Facts, stream: StreamSpec) -> LinkNow:
         what = "not there"
     else:
         what = _unlinked(stream, side)
+    if presence is not None:
+        what += f"; {_follows(presence, stream.connection)}"
     if whole is not None:
         what += f"; parked: {whole.reason} ({whole.code})"
     return LinkNow(stream.connection, side.crm_id, side.linked_at, side.linked_by, side.modified_at, what)

@@ -6,8 +6,12 @@ import pytest
 
 from crm_sync.connectors.crm import Operation
 from crm_sync.core.errors import CrmError, ErrorClass, HeldBackError, RecordError
-from crm_sync.hub import holds, review
+from crm_sync.core.rules import When
+from crm_sync.hub import dirty, holds, review
+from crm_sync.hub.store import Store
+from crm_sync.steps import ruling, why
 from crm_sync.steps.options import Report
+from crm_sync.steps.story import Story
 from tests.steps.world import CONNECTION, World
 
 Make = Callable[..., World]
@@ -349,7 +353,6 @@ def test_a_refused_deletion_is_parked_and_tried_again_when_it_is_marked(make: Ma
     assert world.one("select count(*) from sync.intent") == 0
     crm.faults.reject.clear()
     _settle(world, full=True)
-    from crm_sync.hub import dirty
 
     dirty.mark_all(world.conn, world.system.stream("acme", "contact"))
     _settle(world)
@@ -557,3 +560,57 @@ def test_idle_again_after_a_thousand_deletions(make: Make) -> None:
     assert _alive(world) == []
     assert (made["write"], made["by_ids"]) == (10, 1)
     _quiet(world)
+
+
+# Rules, and why.
+
+
+def test_a_rule_holds_for_what_is_deleted_later(make: Make) -> None:
+    world = make("review")
+    crm_id = _ann(world)
+    world.accounts["acme"].person_delete("Contact", crm_id)
+    _settle(world)
+    found = review.find(world.conn, field="*")
+    with Store(world.url) as store:
+        previewed = ruling.preview(store.conn, world.system, found, "use_crm", When.ANY)
+        assert previewed == []
+        with store.transaction() as conn:
+            rule, _ = ruling.enact(conn, world.system, found, "use_crm", When.ANY, "ann")
+    _settle(world)
+    assert world.hub("contact") == []
+    assert (
+        world.one("select reason from sync.change where kind = 'delete'")
+        == f"{rule.said} (conflict {found[0].id})"
+    )
+    other = world.accounts["acme"].person_create("Contact", {"LastName": "B", "Email": "b@x.example"})
+    _settle(world)
+    world.accounts["acme"].person_delete("Contact", other)
+    _settle(world)
+    assert world.hub("contact") == []
+    _quiet(world)
+
+
+def test_why_tells_deletions_and_returns(make: Make) -> None:
+    world = make("propagate", "review")
+    crm_id = _ann(world)
+    hub_id = world.one("select id from hub.contact")
+
+    def story() -> Story:
+        with Store(world.url) as store:
+            return why.why(
+                store, world.system, "contact", why.find(store, world.system, "contact", str(hub_id))[0]
+            )
+
+    world.accounts["acme"].person_delete("Contact", crm_id)
+    _settle(world)
+    assert [(line.what, line.target, line.field) for line in story().lines][-1] == ("delete", "hub", None)
+    assert story().hub.endswith("by acme")
+    assert story().lines[-1].why == "deleted in the CRM; of that the mapping says: deletes: propagate"
+    world.accounts["acme"].person_restore("Contact", crm_id)
+    _settle(world)
+    assert story().lines[-1].what == "restore"
+    world.conn.execute("update hub.contact set archived_at = now()")
+    _settle(world)
+    assert story().hub.startswith("archived in the hub since ")
+    assert "a person decides (conflict #" in story().links[0].what
+    assert (story().lines[-2].what, story().lines[-2].source) == ("archive", "application")
