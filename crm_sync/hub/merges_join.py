@@ -16,6 +16,8 @@ from psycopg.types.json import Jsonb
 from crm_sync.core.spec import StreamSpec
 from crm_sync.hub.sql import hub_table, ident, to_text
 
+ACTOR = "a merge"
+"""Who has deleted the row, in its tombstone: neither an application nor a connection."""
 _OURS = ("id", "created_at", "updated_at", "archived_at")
 """Columns that are about the row itself."""
 
@@ -169,7 +171,9 @@ def _rows(conn: Connection, joining: Joining) -> None:
     conn.execute("drop table if exists pg_temp.merged_row")
     conn.execute(sql.SQL("create temporary table merged_row on commit drop as select * from {} where id = {}").format(
         hub, sql.Literal(joining.gone)))  # fmt: skip
+    conn.execute("select set_config('crm_sync.actor', %s, true)", [ACTOR])
     conn.execute(sql.SQL("delete from {} where id = %s").format(hub), [joining.gone])
+    conn.execute("select set_config('crm_sync.actor', '', true)")
     conn.execute(
         "insert into sync.change (run_id, connection, entity, hub_id, side, kind, old_value, reason)"
         " values (%s, %s, %s, %s, 'hub', 'delete', %s, %s)",

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
+import psycopg
 from psycopg import Connection
 
 from crm_sync.core.errors import ErrorClass
@@ -20,7 +21,10 @@ def follow_conversions(work: Work, crm_ids: Collection[str]) -> None:
         return
     conversion.identify(conn, connection)
     work.report.add("converted", conversion.end(conn, connection))
-    work.report.add("carried_over", conversion.carry(conn, connection, work.store.run_id))
+    with conn.transaction() as carrying:
+        work.report.add("carried_over", conversion.carry(conn, connection, work.store.run_id))
+        if work.options.dry_run:  # it lasts, and an application must not wait for rows that refer to a lead
+            raise psycopg.Rollback(carrying)
 
 
 def held_by_conversions(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> dict[UUID, Parked]:

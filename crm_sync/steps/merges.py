@@ -70,19 +70,24 @@ def _follow(work: Work, merge: Waiting) -> set[UUID]:
         return {merge.hub_id}
     joining = Joining(stream, merge.hub_id, merge.kept_id, merge.decided_by or "", work.store.run_id)
     try:
-        with conn.transaction():
+        with conn.transaction() as joined:
             if not merges_join.possible(conn, joining):
                 dirty.mark_hub(conn, stream, [merge.hub_id])
                 return set()
             merges_join.join(conn, joining)
             merges.close(conn, merge)
+            if (
+                work.options.dry_run
+            ):  # it lasts, and an application must not wait for these rows until it ends
+                raise psycopg.Rollback(joined)
     except (psycopg.IntegrityError, psycopg.DataError) as error:
         name = error.diag.constraint_name or error.diag.sqlstate or "REFUSED"
         what = f"the two hub records cannot become one: {error.diag.message_primary}"
         work.report.notes.append(f"merge #{merge.id}: {what} ({name})")
         return set()
     work.report.add("joined", 1)
-    return {merge.hub_id, merge.kept_id}
+    work.report.show(record=str(merge.hub_id), action=f"made one with {merge.kept_id}: {joining.reason}")
+    return set() if work.options.dry_run else {merge.hub_id, merge.kept_id}
 
 
 def _as_it_is_now(entries: Sequence[Entry], settled: Settled, joined: set[UUID]) -> Iterator[Entry]:

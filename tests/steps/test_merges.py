@@ -117,6 +117,8 @@ class TestBothAreLinked:
         world.wait(minutes=1)
         world.sync()
         _decide(world, "merge")
+        assert world.sync(dry_run=True)["hub contact acme"].counts["joined"] == 1
+        assert len(world.hub("contact")) == 2
         assert world.sync()["hub contact acme"].counts["joined"] == 1
         (row,) = world.hub("contact")
         assert str(row["id"]) == stays
