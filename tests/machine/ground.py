@@ -61,6 +61,7 @@ entities:
     object: Contact
     external_id: Hub_Id
     match: [[email]]
+    {deletes}
     fields:
       email: {field: Email, type: email}
       first_name: FirstName
@@ -72,6 +73,11 @@ entities:
       company: {field: AccountId, type: reference, entity: company}
       full_name: {computed: "{first_name} {last_name}", field: FullName}
 """
+
+DELETES = {
+    "acme": "deletes: {inbound: archive, outbound: review}",
+    "beta": "deletes: {inbound: propagate, outbound: propagate}",
+}
 
 FAKES = """
 drop schema if exists fake cascade;
@@ -149,7 +155,7 @@ class Ground:
         self.begin()
 
     def _system(self) -> System:
-        return load_texts({f"{name}.yaml": MAPPING for name in NAMES})
+        return load_texts({f"{name}.yaml": MAPPING.replace("{deletes}", DELETES[name]) for name in NAMES})
 
     def begin(self) -> None:
         """Empty the hub, forget everything, set the clocks shortly before midnight; two new accounts."""

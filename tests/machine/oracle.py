@@ -48,7 +48,8 @@ class Diary:
     """What people wrote (`written`: all of it). last: the last value a person wrote, by side, record and field. replaced: earlier ones that
     somebody else had replaced by then. unseen: what was overwritten in a CRM before anybody could see it (the time
     between the last look and the write: no vendor's batch interface lets us compare and set). born: where the
-    people came from, by e-mail. gone: e-mails of people whose record somebody deleted. hidden: vendor fields that a
+    people came from, by e-mail. gone: e-mails of people whose record somebody deleted, archived or merged; hub_deleted: hub records that
+    an application deleted. hidden: vendor fields that a
     connection was not allowed to see for a while; what changed meanwhile, only a full read tells."""
 
     last: dict[Key, str | None] = field(default_factory=dict)
@@ -57,6 +58,7 @@ class Diary:
     unseen: set[tuple[Key, str | None]] = field(default_factory=set)
     born: dict[str, list[str]] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
+    hub_deleted: set[str] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)
 
     def wrote(self, key: Key, before: str | None, after: str | None) -> None:
@@ -121,11 +123,14 @@ class Oracle:
         """A write is about to take effect: the engine must have seen what it overwrites, and must change something.
         raced: somebody changed the record after the look that comes just before the write, which no vendor's batch
         interface prevents."""
-        if operation.kind != "update" or operation.crm_id is None:
+        if operation.kind == "create" or operation.crm_id is None:
             return
         object_name = operation.crm_id.partition("-")[0]
         entity = {o: e for e, o in OBJECTS.items()}[object_name]
         account = self.g.accounts[name]
+        if operation.kind == "delete":
+            self._before_delete(name, entity, operation, raced=raced)
+            return
         current = account.row(object_name, operation.crm_id).values
         seen = self.g.mirror(name, entity)[operation.crm_id]
         base = self.g.base(name, entity)[operation.key]
@@ -160,6 +165,21 @@ class Oracle:
                         f"blind overwrite of {name} {operation.crm_id} phone {now!r} by {new!r}",
                     )
 
+    def _before_delete(self, name: str, entity: str, operation: Operation, *, raced: bool) -> None:
+        """Only what the hub does not have any more is deleted, and only if nobody has written to it since it was read."""
+        crm_id = str(operation.crm_id)
+        if self._there(self.g.hub(entity).get(operation.key)):
+            raise Broken(Invariant.LIFE_CYCLE, f"{name} {crm_id} is deleted, but the hub has it")
+        row, seen = self.g.accounts[name].row(OBJECTS[entity], crm_id), self.g.mirror(name, entity)[crm_id]
+        for f, vendor in self.g.vendor[entity].items():
+            if not raced and vendor not in self.diary.hidden and row.values.get(vendor) != seen[f]:
+                raise Broken(
+                    Invariant.LIFE_CYCLE, f"{name} {crm_id} is deleted with an edit that nobody has seen: {f}"
+                )
+
+    def _there(self, hub_row: Mapping[str, object] | None) -> bool:
+        return hub_row is not None and hub_row.get("archived_at") is None
+
     def before_landing(self, name: str, operation: Operation) -> None:
         """A write takes effect long after it was sent: what it overwrites, nobody could see."""
         if operation.crm_id is None:
@@ -190,6 +210,7 @@ class Oracle:
             for entity in OBJECTS:
                 self._links(name, entity)
                 self._agreement(name, entity, final=final, bad=bad)
+                self._life(name, entity)
         self._nobody_twice()
         self._nothing_made_twice()
         self._no_lost_update()
@@ -246,8 +267,8 @@ class Oracle:
         for row in self.g.accounts[name].rows(OBJECTS[entity]):
             if row.id not in linked and row.id not in parked:
                 raise Broken(Invariant.CONVERGENCE, f"{name} {row.id} never arrived in the hub")
-        for hub_id in self.g.hub(entity):
-            if hub_id not in base and hub_id not in parked:
+        for hub_id, row in self.g.hub(entity).items():
+            if hub_id not in base and hub_id not in parked and self._there(row):
                 raise Broken(Invariant.CONVERGENCE, f"hub {entity} {hub_id} never arrived in {name}")
 
     def _agreement(self, name: str, entity: str, *, final: bool, bad: str | None) -> None:
@@ -264,7 +285,7 @@ class Oracle:
             crm_id = str(link["crm_id"])
             row = self.g.accounts[name].row(OBJECTS[entity], crm_id)
             ours = hub.get(hub_id)
-            if row.deleted or ours is None:
+            if row.deleted or ours is None or not self._there(ours):
                 continue
             if hub_id in parked or crm_id in parked:
                 if final and hub_id != bad and not self._cannot_cross(ours, row.values):
@@ -285,6 +306,24 @@ class Oracle:
                     Invariant.CONFLICT_COMPLETENESS,
                     f"{name} {crm_id} {f}: hub {ours.get(f)!r}, CRM {theirs!r}, and nobody was asked",
                 )
+
+    def _life(self, name: str, entity: str) -> None:
+        """A record is there on both sides or on none, or somebody was asked."""
+        hub, parked = self.g.hub(entity), self._parked(name, entity)
+        asked = {
+            str(row["hub_id"])
+            for row in self.g.rows(
+                "select hub_id from review.conflict where connection = %s and entity = %s and field = '*'"
+                " and status in ('open', 'skipped')", name, entity,
+            )
+        }  # fmt: skip
+        for hub_id, link in self.g.base(name, entity).items():
+            crm_id = str(link["crm_id"])
+            row = self.g.accounts[name].row(OBJECTS[entity], crm_id)
+            here = self._there(hub.get(hub_id))
+            if here == row.deleted and hub_id not in asked and not {hub_id, crm_id} & parked:
+                sides = f"hub {'has it' if here else 'has not'}, CRM {'has not' if row.deleted else 'has it'}"
+                raise Broken(Invariant.LIFE_CYCLE, f"{name} {crm_id}: {sides}, and nobody was asked")
 
     def _cannot_cross(self, ours: dict[str, object], theirs: object) -> bool:
         return "nonsense" in ours.values() or "nonsense" in theirs.values()  # type: ignore[attr-defined]
@@ -392,11 +431,23 @@ class Oracle:
         if side == "hub":
             entity = "contact" if f in self.g.vendor["contact"] else "company"
             row = self.g.hub(entity).get(record)
-            return row is None or text(row[f]) == value
+            return self._is_told(record, value) if row is None else text(row[f]) == value
         entity = "contact" if f in self.g.vendor["contact"] else "company"
         found = self.g.accounts[side].row(OBJECTS[entity], record)
         vendor = self.g.vendor[entity][f]
         return found.deleted or found.values.get(vendor) == value
+
+    def _is_told(self, hub_id: str, value: str | None) -> bool:
+        """Whether a hub record that is gone was deleted by an application, or the journal keeps the value."""
+        if hub_id in self.diary.hub_deleted or value is None:
+            return True
+        return bool(
+            self.g.one(
+                "select exists (select from sync.change where hub_id = %s and kind <> 'create'"
+                " and (old_value = %s or strpos(old_value, to_json(%s::text)::text) > 0))",
+                hub_id, value, value,
+            )
+        )  # fmt: skip
 
 
 def _digits(value: str) -> str:

@@ -158,6 +158,7 @@ class People:
         if rows:
             hub_id = rng.choice(list(rows))
             self.diary.gone.add(str(rows[hub_id]["email"]))
+            self.diary.hub_deleted.add(hub_id)
             self.g.conn.execute("delete from hub.contact where id = %s", [hub_id])
 
     def crm_delete(self, rng: random.Random) -> None:
@@ -184,7 +185,8 @@ class People:
         conflict = rng.choice(found)
         review.decide(self.g.conn, [conflict], rng.choice(("use_hub", "use_crm", "skip")), "mina")
         if rng.random() < 0.3:
-            if rng.random() < 0.5:
+            there = self.g.accounts[conflict.connection].row(OBJECTS[conflict.entity], conflict.crm_id)
+            if rng.random() < 0.5 and not there.deleted and conflict.entity == "contact":
                 self._edit_in_crm(rng, conflict.connection, conflict.crm_id)
             elif str(conflict.hub_id) in self.g.hub(conflict.entity):
                 self._edit_in_hub(rng, str(conflict.hub_id))

@@ -9,14 +9,14 @@ from functools import partial
 
 from tests.machine.child import Child, interleaved
 from tests.machine.ground import NAMES
+from tests.machine.life import Life
 from tests.machine.parts import Part, parts
-from tests.machine.trouble import Trouble
 
 LAST_PLACE = 900
 """Statements and calls, before and after each: about what a sync with a few changes has."""
 
 
-class Processes(Trouble):
+class Processes(Life):
     """Syncs in processes of their own."""
 
     def kill(self, rng: random.Random) -> None:
