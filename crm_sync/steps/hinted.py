@@ -6,6 +6,7 @@ what no event told.
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from psycopg import sql
 
@@ -35,8 +36,7 @@ def hinted(store: Store, crm: Crm, stream: StreamSpec) -> Report:
     with store.exclusive(stream.name):  # as inbound and outbound do: no page is older than what is known
         for page in crm.by_ids(stream, _ours(store, stream, found.crm_ids)):
             ours = taking_part(crm, stream, page) if is_filtered(stream) else page
-            with store.transaction() as conn:
-                merged = mirror.merge(conn, stream, ours, looked_up=True)
+            merged = store.committed(partial(mirror.merge, stream=stream, page=ours, looked_up=True))
             for name in ("created", "updated", "deleted"):
                 report.add(name, getattr(merged, name))
         report.add("events", inbox.done(store.conn, found.events))

@@ -8,6 +8,8 @@ written since. In either case everything looks like somebody's edit, and the new
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from psycopg import Connection
+
 from crm_sync.connectors.crm import Crm
 from crm_sync.connectors.identity import Identity
 from crm_sync.core.errors import CrmError, ErrorClass
@@ -97,12 +99,14 @@ def _changed(
             report.notes.append(f"guard: this would be held back: {said}")
         return
     if before is None or confirmed:
-        with store.transaction() as conn:
+
+        def learned(conn: Connection) -> None:
             identities.learn(conn, key, now.account, now.login)
             holds.done(conn, confirmed)
+
+        store.committed(learned)
         return
-    with store.transaction() as conn:
-        number = holds.open_(conn, place, said, would, store.run_id)
+    number = store.committed(lambda conn: holds.open_(conn, place, said, would, store.run_id))
     raise held_back("everything" if place.connection == ALL else place.connection, said, number)
 
 
@@ -116,6 +120,9 @@ def _settled(store: Store, place: Place, options: Options) -> None:
         if Place(hold.connection, hold.entity, hold.cause, hold.side) == place
     ]
     if found:
-        with store.transaction() as conn:
+
+        def settled(conn: Connection) -> None:
             holds.withdraw(conn, place)
             holds.done(conn, [hold.id for hold in found if hold.status == "confirmed"])
+
+        store.committed(settled)

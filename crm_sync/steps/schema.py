@@ -7,6 +7,8 @@ While it says the same as the last time, that is all: one row is read.
 import logging
 from dataclasses import replace
 
+from psycopg import Connection
+
 from crm_sync.connectors.crm import Crm
 from crm_sync.core import drift
 from crm_sync.core.drift import Change, Kind
@@ -58,17 +60,22 @@ def _observe(store: Store, crm: Crm, stream: StreamSpec, window: Reading) -> tup
     told, held = schema.known(store.conn, stream)
     if told == digest:
         return set(info.fields), held
-    with store.transaction() as conn:
+
+    def noted(conn: Connection) -> tuple[list[Change], frozenset[str]]:
+        """The changes that nobody has accepted, and the fields that they hold."""
         before = schema.expected(conn, stream)
         found = drift.changes(before, now, stream) if before is not None else []
         accepted = [n.change for n in schema.open_changes(conn, [stream]) if n.acknowledged_at is not None]
         known = {change.key for change in accepted}
         left = [c for c in found if c.kind is Kind.REMOVED or c.key not in known]
-        held = frozenset(name for c in left if c.kind is Kind.RETYPED for name in c.freezes)
+        lost = frozenset(name for c in left if c.kind is Kind.RETYPED for name in c.freezes)
         schema.note(conn, stream, left)
-        schema.save(conn, stream, drift.expected(before or {}, now, found, accepted), digest, held)
+        schema.save(conn, stream, drift.expected(before or {}, now, found, accepted), digest, lost)
         frozen.freeze(conn, stream, {name for c in left for name in c.freezes}, window.start)
-    for change in left:
+        return left, lost
+
+    changes, held = store.committed(noted)
+    for change in changes:
         _tell(stream, change)
     return set(info.fields), held
 
@@ -77,11 +84,14 @@ def _object_lost(store: Store, stream: StreamSpec) -> None:
     """The whole object is away, so that no field of it is looked at; what else was noted stays as it is."""
     if schema.known(store.conn, stream)[0] is None:
         return  # it was never seen
-    with store.transaction() as conn:
+
+    def noted(conn: Connection) -> None:
         others = [n.change for n in schema.open_changes(conn, [stream]) if n.held]
         gone = Change("*", Kind.OBJECT_REMOVED, held=True, fatal=True)
         schema.note(conn, stream, [*(c for c in others if c.kind is not Kind.OBJECT_REMOVED), gone])
         schema.compare_anew(conn, stream)
+
+    store.committed(noted)
 
 
 def _tell(stream: StreamSpec, change: Change) -> None:
