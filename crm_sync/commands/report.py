@@ -24,7 +24,7 @@ def steps(found: Sequence[Step], entities: Iterable[str], *, title: str | None =
             _label(step),
             console.number(counts.get("read", counts.get("records"))),
             console.number(counts.get("created")),
-            console.number(counts.get("updated", 0) + counts.get("deleted", 0)),
+            console.number(sum(counts.get(name, 0) for name in ("updated", "deleted", "left"))),
             console.number(counts.get("disputes") if step.direction == "hub" else 0),
             console.number(counts.get("waiting") if step.direction != "inbound" else 0),
             console.number(counts.get("parked") if step.direction != "inbound" else 0),

@@ -107,6 +107,7 @@ class Side:
     deleted: bool = False
     merged_into: str | None = None
     converted: bool = False
+    outside: bool = False
     values: Sequence[Value] = ()
     parked: Sequence[Held] = ()
     unanswered: Unanswered | None = None
@@ -203,7 +204,8 @@ def _side(conn: Connection, stream: StreamSpec, hub_id: UUID | None, crm_id: str
     row = conn.execute(
         sql.SQL(
             "select coalesce(b.crm_id, one.crm_id), b.linked_at, b.linked_by, m.crm_id is not null, m.modified_at,"
-            " coalesce(m.deleted, false), m.merged_into, coalesce(m.lead_converted, false) from (select %s::uuid as hub_id, %s::text as crm_id) one"
+            " coalesce(m.deleted, false), m.merged_into, coalesce(m.lead_converted, false),"
+            " coalesce(m.outside, false) from (select %s::uuid as hub_id, %s::text as crm_id) one"
             " left join {base} b on b.hub_id = one.hub_id"
             " left join {mirror} m on m.crm_id = coalesce(b.crm_id, one.crm_id)"
         ).format(base=base_table(stream), mirror=mirror_table(stream)),
@@ -211,7 +213,7 @@ def _side(conn: Connection, stream: StreamSpec, hub_id: UUID | None, crm_id: str
     ).fetchone()
     if row is None:  # one row is always there
         return Side()
-    crm_id, linked_at, linked_by, read_yet, modified_at, deleted, merged_into, converted = row
+    crm_id, linked_at, linked_by, read_yet, modified_at, deleted, merged_into, converted, outside = row
     key = {"connection": stream.connection, "entity": stream.entity, "hub_id": hub_id, "crm_id": crm_id}
     with conn.cursor(row_factory=class_row(Held)) as cursor:
         parked = cursor.execute(
@@ -235,6 +237,7 @@ def _side(conn: Connection, stream: StreamSpec, hub_id: UUID | None, crm_id: str
         deleted,
         merged_into,
         converted,
+        outside,
         _values(conn, stream, hub_id, crm_id),
         parked,
         unanswered,

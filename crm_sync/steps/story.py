@@ -25,6 +25,7 @@ class State(StrEnum):
     WAITS = "waits"  # for the record that a reference points to
     IN_DOUBT = "in doubt"  # a write without an answer
     NOT_LINKED = "not linked"
+    OUTSIDE = "outside"  # it left the mapping's filter
     GONE = "gone"  # deleted on one side: nothing is synced
 
 

@@ -191,6 +191,8 @@ def _state(  # noqa: PLR0911 - a table, one line a row
         return State.GONE, "archived in the hub"
     if side.deleted:
         return State.GONE, _gone(crm, side)
+    if side.outside and side.linked_at is not None:
+        return State.OUTSIDE, _OUTSIDE
     if side.linked_at is None:
         return parked or (State.NOT_LINKED, _unlinked(stream, side))
     if name in side.frozen:
@@ -238,6 +240,7 @@ def _gone(crm: str, side: Side) -> str:
     return f"deleted in {crm}; no longer synced"
 
 
+_OUTSIDE = "outside the mapping's filter: nothing is taken or sent until it is inside again"
 _LINKED = {
     "create": "it came from there",
     "push": "created there by us",
@@ -273,6 +276,8 @@ def _link(facts: Facts, stream: StreamSpec, presence: Verdict | None) -> LinkNow
         what = _gone(stream.connection, side)
     elif side.converted:
         what = f"converted in {stream.connection}; no longer synced"
+    elif side.outside:
+        what = f"linked; {_OUTSIDE}"
     elif side.linked_at is not None:
         what = f"linked: {_LINKED.get(side.linked_by or '', side.linked_by)}"
         if not side.read:

@@ -7,7 +7,9 @@ import pytest
 from crm_sync.core.parity import Why
 from crm_sync.hub.store import Store
 from crm_sync.mapping.load import load_texts
+from crm_sync.steps import why
 from crm_sync.steps.allowance import Share
+from crm_sync.steps.story import State
 from crm_sync.steps.verify import verify
 from tests.steps.world import World
 
@@ -193,9 +195,14 @@ def test_one_that_is_deleted_outside_is_deleted(customers: World) -> None:
     assert customers.one("select deleted from acme.contact where crm_id = %s", crm_id) is True
 
 
-def test_verify_says_that_it_is_filtered(customers: World) -> None:
+def test_verify_and_why_say_that_it_is_filtered(customers: World) -> None:
     crm_id = ann(customers)
     edit(customers, crm_id, Kind="former", LastName="Changed")
     later(customers)
     customers.conn.execute("update hub.contact set phone = '2'")
     assert set(differences(customers).values()) == {Why.FILTERED}
+    with Store(customers.url) as store:
+        (one,) = why.find(store, customers.system, "contact", crm_id)
+        story = why.why(store, customers.system, "contact", one)
+    assert {side.state for field in story.fields for side in field.sides} == {State.OUTSIDE}
+    assert "outside the mapping's filter" in story.links[0].what
