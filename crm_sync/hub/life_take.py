@@ -92,7 +92,8 @@ def _note(conn: Connection, stream: StreamSpec, value: Here, run_id: str | None)
     conn.execute(
         sql.SQL(
             "insert into sync.change (run_id, connection, entity, hub_id, crm_id, side, kind, old_value, reason)"
-            " select %(run)s, %(connection)s, %(entity)s, w.hub_id, w.crm_id, 'hub', %(kind)s, {}, w.reason"
+            " select %(run)s, %(connection)s, %(entity)s, w.hub_id, w.crm_id, 'hub', %(kind)s, {},"
+            " w.reason || coalesce(current_setting('crm_sync.note', true), '')"
             " from presence w join gone_through g using (hub_id) order by w.hub_id"
         ).format(sql.SQL(old if value is Here.DELETED else "null")),
         who,

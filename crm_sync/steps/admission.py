@@ -89,7 +89,7 @@ class Admission(Gate):
         note = self.plan.note
         reasons = {name: f"{reason}{note}" for name, reason in intent.reasons.items()}
         if intent.kind == "create":
-            reasons[""] = f"new in the hub{note}"
+            reasons[""] = f"{intent.reasons.get('', 'new in the hub')}{note}"
         elif not intent.sent:
             reasons[""] = f"{intent.reasons.get('', '')}{note}"
         return replace(intent, reasons=reasons)
@@ -101,7 +101,13 @@ class Admission(Gate):
         planned = plan_rows.of_records(conn, self.plan.id, stream, target, list(found))
         why: dict[str, str] = {}
         for key, rows in found.items():
-            now = [row for row in planned[key] if target == "crm" or row.action not in ("create", "link")]
+            # The hub step asks about whole records and about fields apart, when links and new records are made already.
+            about = {row.field == "" for row in rows}
+            now = [
+                row
+                for row in planned[key]
+                if target == "crm" or (row.action not in ("link", "create") and (row.field == "") in about)
+            ]
             said = moved(now, rows)
             if said:
                 why[key] = said

@@ -88,7 +88,13 @@ class Recorder(Gate):
                 [[UUID(one) for one in ids]],
             )
             there |= {(entity, row[0]) for row in found}
-        return [r for r in rows if r.hub_id is None or (r.stream.rpartition("/")[2], r.hub_id) in there]
+        return [
+            r
+            for r in rows
+            if r.action in ("delete", "archive", "restore")  # those were there
+            or r.hub_id is None
+            or (r.stream.rpartition("/")[2], r.hub_id) in there
+        ]
 
 
 def of_plan(conn: Connection, number: int, stream: StreamSpec, entries: Sequence[Entry]) -> list[Entry]:
