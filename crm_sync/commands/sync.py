@@ -42,6 +42,8 @@ def sync(words: Sequence[str], flags: Mapping[str, object]) -> int:
             note for step in steps for note in step.notes if note.startswith("guard: ")
         ):
             console.out.print(note, markup=False, soft_wrap=True)
+    for note in dict.fromkeys(n for step in steps for n in step.notes if n.startswith("approval: ")):
+        console.out.print(note, markup=False, soft_wrap=True)
     for text in (text for run in done for text in run.stopped):
         console.err.print(f"stopped: {text}", markup=False, soft_wrap=True)
     failures = [failure for run in done for failure in run.failures]

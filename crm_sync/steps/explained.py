@@ -78,6 +78,7 @@ _REASONS: tuple[tuple[str, str], ...] = (
 """What a reason says, as a pattern, and the words for it, first match first. {crm}: the connection's name."""
 
 _PATTERNS = tuple((re.compile(said), words) for said, words in _REASONS)
+_PLAN = re.compile(r" \(plan \d+, approved by .+\)$")
 _CONFLICT = re.compile(r" \(conflict (\d+)\)")
 _PERSON = (
     re.compile(r"decided by (.+?)(?: \(conflict \d+\))?(?:: the CRM keeps its value)?"),
@@ -89,6 +90,8 @@ _HOLES = re.compile(r"{(crm|a|b|d)}")
 
 def reason(text: str, connection: str) -> str:
     """A verdict's reason in plain words; one that is not in the table is given as it is."""
+    if planned := _PLAN.search(text):
+        return reason(text[: planned.start()], connection) + planned[0]
     conflict = _CONFLICT.search(text)
     plain = _CONFLICT.sub("", text, count=1)
     number = f" (conflict #{conflict[1]})" if conflict else ""
@@ -105,7 +108,8 @@ def _filled(words: str, holes: Mapping[str, str]) -> str:
 
 def person(text: str) -> str | None:
     """Who decided it, made the rule, or took something back, if the reason says that somebody did."""
-    return next((found[1] for pattern in _PERSON if (found := pattern.fullmatch(text))), None)
+    plain = _PLAN.sub("", text)
+    return next((found[1] for pattern in _PERSON if (found := pattern.fullmatch(plain))), None)
 
 
 def answer(told: Mapping[str, Any] | None, field: str | None) -> str:

@@ -30,7 +30,7 @@ class Gate:
         waits = target in stream.approval and not self.narrow and not options.dry_run
         if waits:
             report.notes.append(
-                f"approval: writes of {stream.name} to the {'hub' if target == 'hub' else 'CRM'} wait for an approved plan"
+                f"approval required: writes of {stream.name} to the {'hub' if target == 'hub' else 'CRM'} wait for an approved plan"
             )
         return waits
 
