@@ -52,8 +52,10 @@ class TakingPart(ABC):
         """Those of these records that are there and fulfil the stream's conditions, by the words of the listing."""
 
     def references(
-        self, stream: StreamSpec, crm_ids: Sequence[str]
-    ) -> Mapping[str, Mapping[str, str | None]]:  # noqa: ARG002
+        self,
+        stream: StreamSpec,  # noqa: ARG002 - most vendors have no such references
+        crm_ids: Sequence[str],  # noqa: ARG002
+    ) -> Mapping[str, Mapping[str, str | None]]:
         """What these live records refer to: our field name → CRM id → the other's CRM id. Only fields whose changes leave
         no trace in the record's modification time."""
         return {}
