@@ -194,21 +194,23 @@ def _journal(
     run_id: str | None,
 ) -> None:
     """At the lead, what it became; at the contact, where it comes from."""
-    told: list[tuple[str | None, str, str, UUID, str | None, str]] = []
+    told: list[
+        tuple[str | None, str, str, UUID, str]
+    ] = []  # without ids of the CRM: undo pulls nothing apart here
     for entity, lead, crm_id, contact, *became in rows:
         into = ", ".join(
             f"{targets.get(role, role)} {theirs}"
             for role, theirs in zip(ROLES.values(), became, strict=True)
             if theirs
         )
-        told.append((run_id, connection, entity, lead, crm_id, f"converted into {into}"))
+        told.append((run_id, connection, entity, lead, f"{crm_id} was converted into {into}"))
         if contact is not None and "contact" in targets:
             reason = f"converted from {entity} {lead} ({crm_id})"
-            told.append((run_id, connection, targets["contact"], contact, became[0], reason))
+            told.append((run_id, connection, targets["contact"], contact, reason))
     with conn.cursor() as cursor:
         cursor.executemany(
-            "insert into sync.change (run_id, connection, entity, hub_id, crm_id, side, kind, reason)"
-            " values (%s, %s, %s, %s, %s, 'hub', 'link', %s)",
+            "insert into sync.change (run_id, connection, entity, hub_id, side, kind, reason)"
+            " values (%s, %s, %s, %s, 'hub', 'link', %s)",
             told,
         )
 

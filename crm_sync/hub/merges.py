@@ -123,7 +123,7 @@ def _move(conn: Connection, stream: StreamSpec, key: dict[str, str], run_id: str
     )
     conn.execute(
         "insert into sync.change (run_id, connection, entity, hub_id, crm_id, side, kind, reason)"
-        " select %(run_id)s, %(connection)s, %(entity)s, hub_id, survivor, 'hub', 'link', 'merged: ' || crm_id || ' is '"
+        " select %(run_id)s, %(connection)s, %(entity)s, hub_id, survivor, 'hub', 'merge', 'merged: ' || crm_id || ' is '"
         " || survivor || ' now' from merging where moves",
         {**key, "run_id": run_id},
     )
@@ -150,7 +150,7 @@ def _part(conn: Connection, stream: StreamSpec, key: dict[str, str], run_id: str
     )
     conn.execute(
         "insert into sync.change (run_id, connection, entity, hub_id, crm_id, side, kind, reason)"
-        " select %(run_id)s, %(connection)s, %(entity)s, hub_id, crm_id, 'hub', 'link', 'merged: ' || crm_id || ' is '"
+        " select %(run_id)s, %(connection)s, %(entity)s, hub_id, crm_id, 'hub', 'merge', 'merged: ' || crm_id || ' is '"
         " || survivor || ' now, which is linked with ' || kept from merging where not moves and there",
         {**key, "run_id": run_id},
     )

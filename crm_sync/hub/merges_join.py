@@ -120,7 +120,7 @@ def _links(conn: Connection, joining: Joining) -> None:
 def _note_link(conn: Connection, about: dict[str, object], crm_id: str, reason: str) -> None:
     conn.execute(
         "insert into sync.change (run_id, connection, entity, hub_id, crm_id, side, kind, reason)"
-        " values (%(run_id)s, %(connection)s, %(entity)s, %(stays)s, %(crm_id)s, 'hub', 'link', %(reason)s)",
+        " values (%(run_id)s, %(connection)s, %(entity)s, %(stays)s, %(crm_id)s, 'hub', 'merge', %(reason)s)",
         {**about, "crm_id": crm_id, "reason": reason},
     )
 

@@ -4,6 +4,8 @@ import pytest
 
 from crm_sync.hub import merges
 from crm_sync.hub.store import Store
+from crm_sync.hub.undo import Selection
+from crm_sync.steps.undo import Undo
 from tests.steps.world import World
 
 LEE = {"LastName": "Lee", "Email": "lee@x.example"}
@@ -52,7 +54,8 @@ class TestTheSurvivorIsNotLinked:
         # What the merge changed is the CRM's change; what it left as it was is no difference.
         assert (row["last_name"], row["first_name"], row["phone"]) == ("Lee", "Bo", "+14155552671")
         assert (
-            world.one("select reason from sync.change where kind = 'link'") == f"merged: {lost} is {kept} now"
+            world.one("select reason from sync.change where kind = 'merge'")
+            == f"merged: {lost} is {kept} now"
         )
         _quiet(world)
 
@@ -277,3 +280,21 @@ class TestOtherCrms:
         assert world.one("select count(*) from sync.parked") == 0
         assert len(world.hub("contact")) == 1
         _quiet(world, "beta")
+
+
+def test_undo_leaves_what_people_merged(world: World) -> None:
+    acme = world.accounts["acme"]
+    lost = acme.person_create("Contact", LI)
+    world.sync()
+    kept = acme.person_create("Contact", {"LastName": "Lee"})
+    acme.person_merge("Contact", kept, lost)
+    world.wait(minutes=1)
+    world.sync()
+    with Store(world.url, run_id="undo") as store:
+        work, run = Undo(store, world.system, world.crms.__getitem__), Selection(run_id="run-120100")
+        work.plan(run)
+        work.apply(run, "ann")
+    world.sync()
+    assert _linked(world, kept)
+    assert len(world.hub("contact")) == 1
+    assert len(acme.rows("Contact")) == 1
