@@ -204,7 +204,8 @@ def decide(conn: Connection, merge: Waiting, decision: Decision, person: str) ->
 
 def decided(conn: Connection, stream: StreamSpec) -> list[Waiting]:
     """The decisions about merges of this stream that are to be followed. What is not needed any more is closed: the hub
-    record is linked again, because the CRM has its record back."""
+    record is linked again, because the CRM has its record back. What cannot be followed any more is open again: the hub
+    record that was to stay is gone."""
     row = conn.execute(
         "select exists (select from review.merge where connection = %s and entity = %s and status in ('open', 'decided'))",
         [stream.connection, stream.entity],
@@ -217,6 +218,14 @@ def decided(conn: Connection, stream: StreamSpec) -> list[Waiting]:
             " and r.status in ('open', 'decided') and (exists (select from {base} b where b.hub_id = r.hub_id)"
             " or not exists (select from {hub} h where h.id = r.hub_id))"
         ).format(base=base_table(stream), hub=hub_table(stream.entity)),
+        [stream.connection, stream.entity],
+    )
+    conn.execute(
+        sql.SQL(
+            "update review.merge r set status = 'open', decision = null, decided_by = null, decided_at = null"
+            " where r.connection = %s and r.entity = %s and r.status = 'decided' and r.decision = 'merge'"
+            " and not exists (select from {} h where h.id = r.kept_id)"
+        ).format(hub_table(stream.entity)),
         [stream.connection, stream.entity],
     )
     with conn.cursor(row_factory=class_row(Waiting)) as cursor:

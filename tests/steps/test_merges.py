@@ -161,6 +161,19 @@ class TestBothAreLinked:
         assert len(world.hub("contact")) == 2
         assert world.one("select status from review.merge") == "decided"
 
+    def test_a_decision_that_cannot_be_followed_is_open_again(self, world: World) -> None:
+        kept, lost = _two(world)
+        stays = _linked(world, kept)
+        world.accounts["acme"].person_merge("Contact", kept, lost)
+        world.wait(minutes=1)
+        world.sync()
+        _decide(world, "merge")
+        world.conn.execute("delete from hub.contact where id = %s", [stays])
+        world.sync()
+        assert world.one("select status from review.merge") == "open"
+        assert len(world.hub("contact")) == 1
+        _quiet(world)
+
     def test_taken_out_of_the_bin_it_is_a_record_of_its_own(self, world: World) -> None:
         acme = world.accounts["acme"]
         kept, lost = _two(world)
