@@ -1,5 +1,7 @@
 """A mapping's conditions in the words of search."""
 
+from dataclasses import replace
+
 import pytest
 
 from crm_sync.connectors.crm import FieldInfo, ObjectInfo
@@ -7,6 +9,7 @@ from crm_sync.connectors.hubspot.filters import check, search_filters
 from crm_sync.connectors.hubspot.pipelines import StageNames
 from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.core.spec import Condition, Operator
+from tests.connectors.hubspot.conftest import CONTACT
 
 
 def described(**kinds):
@@ -59,3 +62,23 @@ def test_what_search_cannot_express():
     assert caught.value.error_class is ErrorClass.VALIDATION
     with pytest.raises(CrmError, match="association"):
         check([Condition("association:companies", Operator.IS_BLANK)])
+
+
+def test_what_a_filter_leaves_out_is_asked_in_groups_or_not_at_all(crm):
+    """Blanks are minded, whatever HubSpot's NEQ says of them; three values to compare would take six groups."""
+    eq, given = (
+        Condition("firstname", Operator.EQ, ("Ann",)),
+        Condition("email", Operator.IS_NOT_BLANK),
+    )
+    others = [Condition(name, Operator.EQ, ("x",)) for name in ("lastname", "phone")]
+
+    def asked(*conditions):
+        stream = replace(CONTACT, filters=conditions)
+        return crm._opposite(stream, crm._shape(stream))
+
+    assert asked(eq, given) == [
+        [{"propertyName": "firstname", "operator": "NEQ", "value": "Ann"}],
+        [{"propertyName": "email", "operator": "NOT_HAS_PROPERTY"}],
+        [{"propertyName": "firstname", "operator": "NOT_HAS_PROPERTY"}],
+    ]
+    assert asked(eq, *others) == [[]]
