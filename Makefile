@@ -13,7 +13,7 @@ USABLE = import sys, venv, ensurepip; raise SystemExit(sys.version_info < (3, 11
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lint format test demo bench million soak campaign docs constraints clean
+.PHONY: help venv lint format test demo bench million soak mutants slow campaign docs constraints clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @ 2>/dev/null \
@@ -59,8 +59,15 @@ bench: $(STAMP) ## how fast, beside a hand-written floor; SIZES="10000 1000000",
 million: $(STAMP) ## a million contacts, then what a few edits cost
 	$(PYTHON) -m benchmarks.million
 
-soak: $(STAMP) ## the slow tests: long random histories, kills, faults; SEED= and STEPS= of the stories
-	SOAK_SEED=$(SEED) SOAK_STEPS=$(STEPS) $(VENV)/bin/pytest -m slow
+soak: $(STAMP) ## random histories with faults and kills, one line of figures; SEED=1 STEPS=100000, HTTPS=1, WORKERS=2
+	@$(PYTHON) -m tests.machine $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS)) \
+		$(if $(WORKERS),--workers $(WORKERS)) $(if $(HTTPS),--https)
+
+mutants: $(STAMP) ## which story finds each fault that is put into the engine, and by which invariant
+	@$(PYTHON) -m tests.machine --mutants --steps 2500 --length 25 $(if $(SEED),--seed $(SEED))
+
+slow: $(STAMP) ## the slow tests: sizes, limits, campaigns, every fault of the machine
+	$(VENV)/bin/pytest -m slow
 
 campaign: $(STAMP) ## kills (KILLS=100) or, with FAULTS=1, every fault of the simulators; SEED= and RECORDS=
 	$(PYTHON) -m tests.campaign $(if $(FAULTS),--faults) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) \

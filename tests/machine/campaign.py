@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED as FIRST
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from multiprocessing import get_context
@@ -116,10 +117,18 @@ def run(
     return tally
 
 
-def _pool(url: str, workers: int, *, https: bool = False) -> ProcessPoolExecutor:
+@contextmanager
+def _pool(url: str, workers: int, *, https: bool = False) -> Iterator[ProcessPoolExecutor]:
     # The order of a set of texts differs from process to process otherwise, and with it who is looked at first.
     os.environ["PYTHONHASHSEED"] = "0"
-    return ProcessPoolExecutor(workers, get_context("spawn"), hurry.begin if https else open_database, (url,))
+    begin = hurry.begin if https else open_database
+    with ProcessPoolExecutor(workers, get_context("spawn"), begin, (url,)) as pool:
+        try:
+            yield pool
+        except BaseException:  # somebody has had enough: nobody waits for stories that have begun
+            for worker in list(pool._processes.values()):
+                worker.terminate()
+            raise
 
 
 def _collect(futures: set[Future[Told]], tally: Tally, tell: Callable[[Told], None]) -> None:
@@ -156,17 +165,20 @@ def _play(task: Task) -> Told:
     if _Worker.ground is None:
         _Worker.ground = FarGround(_Worker.url) if task.https else Ground(_Worker.url)
         atexit.register(_Worker.ground.close)
-    told = FarStory if task.https else Story
-    with pytest.MonkeyPatch.context() as patch:
-        if task.mutant is not None:
-            MUTANTS[task.mutant](patch)
-        return played(_Worker.ground, task, task.steps or invent(task.seed, task.length, told.weights), told)
+    return played(_Worker.ground, task)
 
 
 def hunt(mutant: str, seed: int, budget: int, length: int) -> tuple[int, Told | None]:
+    """In a worker: see `hunt_here`."""
+    if _Worker.ground is None:
+        _Worker.ground = Ground(_Worker.url)
+    return hunt_here(_Worker.ground, mutant, seed, budget, length)
+
+
+def hunt_here(ground: Ground, mutant: str, seed: int, budget: int, length: int) -> tuple[int, Told | None]:
     """The steps until a story of the campaign `seed` finds this fault of the engine, and what came of that story."""
     for task in tasks(seed, budget, length=length):
-        told = _play(replace(task, mutant=mutant))
+        told = played(ground, replace(task, mutant=mutant))
         if told.failure is not None:
             return (task.number + 1) * length, told
     return budget, None
@@ -182,18 +194,29 @@ def hunts(
             yield name, *future.result()
 
 
-def played(ground: Ground, task: Task, steps: Sequence[Step], story: type[Story] = Story) -> Told:
-    """Play these steps; if they fail, look for fewer that fail in the same way."""
-    failure = failure_of(ground, steps, story)
-    told = Told(task, Counter(ground.hits), ground.kills)
-    if failure is not None:
-        said, tries = kind(failure), count()
-        most = TRIES[task.https]
-        told.short = shrink(
-            steps, lambda fewer: next(tries) < most and kind(failure_of(ground, fewer, story)) == said
-        )
-        again = failure if task.https else failure_of(ground, told.short, story) or failure
-        told.failure = f"{type(again).__name__}: {again}"
-        told.invariant = str(again.invariant if isinstance(again, Broken) else Invariant.NO_FAILURE)
-        told.trace = "".join(traceback.format_exception(again))
+def played(ground: Ground, task: Task) -> Told:
+    """Play a story; if it fails, look for fewer steps that fail in the same way."""
+    story = FarStory if task.https else Story
+    steps = task.steps or invent(task.seed, task.length, story.weights)
+    with pytest.MonkeyPatch.context() as patch:
+        if task.mutant is not None:
+            MUTANTS[task.mutant](patch)
+        failure = failure_of(ground, steps, story)
+        told = Told(task, Counter(ground.hits), ground.kills)
+        if failure is not None:
+            _explain(ground, told, steps, failure, story)
     return told
+
+
+def _explain(
+    ground: Ground, told: Told, steps: Sequence[Step], failure: Exception, story: type[Story]
+) -> None:
+    """Make a story that failed short, and say how."""
+    said, tries, most = kind(failure), count(), TRIES[told.task.https]
+    told.short = shrink(
+        steps, lambda fewer: next(tries) < most and kind(failure_of(ground, fewer, story)) == said
+    )
+    again = failure if told.task.https else failure_of(ground, told.short, story) or failure
+    told.failure = f"{type(again).__name__}: {again}"
+    told.invariant = str(again.invariant if isinstance(again, Broken) else Invariant.NO_FAILURE)
+    told.trace = "".join(traceback.format_exception(again))

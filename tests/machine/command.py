@@ -9,6 +9,7 @@ import argparse
 import ast
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -117,6 +118,10 @@ def main() -> int:
         "--mutants", nargs="*", help="put faults into the engine, and say which story finds each"
     )
     told = parser.parse_args()
+    signal.signal(
+        signal.SIGTERM, lambda number, _: sys.exit(128 + number)
+    )  # so that the server stops as well
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores in the background
     if told.mutants is not None:
         with server() as url:
             return _hunt(told, url)

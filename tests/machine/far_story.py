@@ -14,7 +14,7 @@ import psycopg
 from crm_sync.core.errors import BusyError, CrmError
 from crm_sync.hub import dirty
 from crm_sync.steps.options import Options
-from tests.machine.ground import NAMES, OBJECTS
+from tests.machine.ground import NAMES
 from tests.machine.oracle import Key, Oracle
 from tests.machine.parts import Part, parts, step
 from tests.machine.story import Story
@@ -31,9 +31,8 @@ class FarOracle(Oracle):
     """Looks at the simulators from outside."""
 
     def each_step(self) -> None:
-        for name in NAMES:
-            for entity in OBJECTS:
-                self._mirror_only_goes_on(name, entity)
+        for name, entity in self.g.streams:
+            self._mirror_only_goes_on(name, entity)
 
     def idle(self, before: Mapping[str, Mapping[str, int]], after: Mapping[str, Mapping[str, int]]) -> None:
         """Which calls an idle sync makes of a real connector, has tests of its own."""

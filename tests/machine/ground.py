@@ -31,7 +31,7 @@ from tests.machine.fragile import FragileCrm, FragileStore, Fuse
 
 LONGEST_LAG = 40  # seconds
 NAMES = ("acme", "beta")
-OBJECTS = {"company": "Account", "contact": "Contact"}
+OBJECTS = {"company": "Account", "contact": "Contact", "lead": "Lead"}  # leads are only in acme
 STAGES = {"lead": "New", "tour": "Appointment", "qualified": "Appointment", "won": "Won"}
 VENDOR = {
     "company": {"name": "Name"},
@@ -46,6 +46,7 @@ VENDOR = {
         "company": "AccountId",
         "full_name": "FullName",
     },
+    "lead": {"email": "Email", "last_name": "LastName"},
 }
 
 MAPPING = """
@@ -72,6 +73,16 @@ entities:
       title: {field: Title, policy: prefer_crm_unless_blank}
       company: {field: AccountId, type: reference, entity: company}
       full_name: {computed: "{first_name} {last_name}", field: FullName}
+"""
+
+LEADS = """
+  lead:
+    object: Lead
+    external_id: Hub_Id
+    match: [[email]]
+    fields:
+      email: {field: Email, type: email}
+      last_name: LastName
 """
 
 DELETES = {
@@ -134,7 +145,7 @@ class Ground:
         with psycopg.connect(url, autocommit=True) as conn:
             tables.ensure(conn, self.system)
             conn.execute(self.fakes)
-            for entity in OBJECTS:
+            for entity in self.system.entities:
                 conn.execute(f"alter table hub.{entity} alter id set default fake.gen_random_uuid()")  # type: ignore[arg-type]
             for table, column, function in conn.execute(CLOCKS).fetchall():
                 conn.execute(f"alter table {table} alter {column} set default fake.{function}")
@@ -155,7 +166,8 @@ class Ground:
         self.begin()
 
     def _system(self) -> System:
-        return load_texts({f"{name}.yaml": MAPPING.replace("{deletes}", DELETES[name]) for name in NAMES})
+        texts = {name: MAPPING.replace("{deletes}", DELETES[name]) for name in NAMES}
+        return load_texts({"acme.yaml": texts["acme"] + LEADS, "beta.yaml": texts["beta"]})
 
     def begin(self) -> None:
         """Empty the hub, forget everything, set the clocks shortly before midnight; two new accounts."""
@@ -343,6 +355,11 @@ class Ground:
     def rows(self, query: str, *args: object) -> list[dict[str, object]]:
         with self.conn.cursor(row_factory=psycopg.rows.dict_row) as cursor:
             return cursor.execute(query, args).fetchall()  # type: ignore[arg-type]
+
+    @property
+    def streams(self) -> list[tuple[str, str]]:
+        """Connection and entity of each stream."""
+        return [(stream.connection, stream.entity) for stream in self.system.streams]
 
     def hub(self, entity: str) -> dict[str, dict[str, object]]:
         """Hub records by id, as text."""

@@ -47,3 +47,36 @@ class Life(Trouble):
         """A person decides whether two hub records become one, of whose CRM records somebody made one."""
         if waiting := merges.find(self.g.conn):
             merges.decide(self.g.conn, rng.choice(waiting), rng.choice(("merge", "merge", "apart")), "mina")
+
+    def lead(self, rng: random.Random) -> None:
+        """Somebody who may become a contact is entered in acme, or changed there or in the hub."""
+        account = self.g.lagging("acme")
+        leads, hub_ids = account.rows("Lead"), list(self.g.hub("lead"))
+        self.people += 1
+        values: dict[str, str | None] = {"last_name": rng.choice(("Lee", f"L{self.people}"))}
+        choice = rng.random()
+        if leads and choice < 0.3:
+            self._crm_write("acme", "lead", rng.choice(leads).id, values)
+        elif hub_ids and choice < 0.6:
+            self._hub_write("lead", rng.choice(hub_ids), values)
+        else:
+            values["email"] = f"p{self.people}@x.example"
+            crm_id = account.person_create("Lead", {self.g.vendor["lead"][f]: v for f, v in values.items()})
+            for f, value in values.items():
+                self.diary.wrote(("acme", crm_id, f), None, value)
+
+    def convert(self, rng: random.Random) -> None:
+        """A lead becomes a contact, a new one with its address or one that is there."""
+        account = self.g.lagging("acme")
+        leads = [row for row in account.rows("Lead") if not row.became]
+        if not leads:
+            self.lead(rng)
+            return
+        lead, contacts = rng.choice(leads), account.rows("Contact")
+        if contacts and rng.random() < 0.3:
+            contact = rng.choice(contacts).id
+        else:
+            contact = self._crm_insert(
+                "acme", {f: lead.values.get(v) for f, v in self.g.vendor["lead"].items()}
+            )
+        account.person_convert("Lead", lead.id, contact)

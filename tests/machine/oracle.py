@@ -86,10 +86,10 @@ class Oracle:
     # At every step -----------------------------------------------------------------------------------------------
 
     def each_step(self) -> None:
+        for name, entity in self.g.streams:
+            self._mirror_only_goes_on(name, entity)
+            self._nothing_is_left_behind(name, entity)
         for name in NAMES:
-            for entity in OBJECTS:
-                self._mirror_only_goes_on(name, entity)
-                self._nothing_is_left_behind(name, entity)
             if self.g.crms[name].unheeded:
                 raise Broken(Invariant.BUDGET, f"calls went on after {name} had said that there are too many")
 
@@ -206,11 +206,10 @@ class Oracle:
         """final: what was parked was tried again, so that only what cannot cross may still be parked, and the hub record
         `bad`, which the CRMs refuse."""
         self._queue_is_empty()
-        for name in NAMES:
-            for entity in OBJECTS:
-                self._links(name, entity)
-                self._agreement(name, entity, final=final, bad=bad)
-                self._life(name, entity)
+        for name, entity in self.g.streams:
+            self._links(name, entity)
+            self._agreement(name, entity, final=final, bad=bad)
+            self._life(name, entity)
         self._nobody_twice()
         self._nothing_made_twice()
         self._no_lost_update()
@@ -236,7 +235,7 @@ class Oracle:
 
     def _waits(self, name: str, entity: str, record_id: str) -> bool:
         """Whether the record refers to something that has no counterpart."""
-        if entity == "company":
+        if entity != "contact":
             return False
         links = self.g.base(name, "company")
         base = self.g.base(name, "contact")
@@ -265,7 +264,7 @@ class Oracle:
         base, parked = self.g.base(name, entity), self._parked(name, entity)
         linked = {str(row["crm_id"]) for row in base.values()}
         for row in self.g.accounts[name].rows(OBJECTS[entity]):
-            if row.id not in linked and row.id not in parked:
+            if row.id not in linked and row.id not in parked and not row.became:
                 raise Broken(Invariant.CONVERGENCE, f"{name} {row.id} never arrived in the hub")
         for hub_id, row in self.g.hub(entity).items():
             if hub_id not in base and hub_id not in parked and self._there(row):
@@ -285,7 +284,7 @@ class Oracle:
             crm_id = str(link["crm_id"])
             row = self.g.accounts[name].row(OBJECTS[entity], crm_id)
             ours = hub.get(hub_id)
-            if row.deleted or ours is None or not self._there(ours):
+            if row.deleted or row.became or ours is None or not self._there(ours):
                 continue
             if hub_id in parked or crm_id in parked:
                 if final and hub_id != bad and not self._cannot_cross(ours, row.values):
@@ -429,13 +428,13 @@ class Oracle:
     def _is_current(self, key: Key, value: str | None) -> bool:
         side, record, f = key
         if side == "hub":
-            entity = "contact" if f in self.g.vendor["contact"] else "company"
-            row = self.g.hub(entity).get(record)
+            rows = (self.g.hub(entity).get(record) for entity in self.g.system.entities)
+            row = next((row for row in rows if row is not None), None)
             return self._is_told(record, value) if row is None else text(row[f]) == value
         entity = "contact" if f in self.g.vendor["contact"] else "company"
-        found = self.g.accounts[side].row(OBJECTS[entity], record)
-        vendor = self.g.vendor[entity][f]
-        return found.deleted or found.values.get(vendor) == value
+        object_name = "Lead" if record.startswith("Lead") else OBJECTS[entity]
+        found = self.g.accounts[side].row(object_name, record)
+        return found.deleted or found.values.get(self.g.vendor[entity][f]) == value
 
     def _is_told(self, hub_id: str, value: str | None) -> bool:
         """Whether a hub record that is gone was deleted by an application, or the journal keeps the value."""

@@ -24,6 +24,8 @@ def parts(name: str) -> list[Part]:
 
 def step(ground: Ground, store: Store, part: Part, options: Options) -> None:
     what, entity, name = part
+    if (name, entity) not in ground.streams:
+        return
     stream, crm = ground.system.stream(name, entity), ground.crms[name]
     match what:
         case "inbound":

@@ -63,7 +63,7 @@ class People:
             self.diary.wrote(("hub", hub_id, f), None, value)
         self.diary.born.setdefault(str(values["email"]), []).append("hub")
 
-    def _crm_insert(self, name: str, values: dict[str, str | None]) -> None:
+    def _crm_insert(self, name: str, values: dict[str, str | None]) -> str:
         vendor = {self.g.vendor["contact"][f]: value for f, value in values.items()}
         account = self.g.lagging(name)
         crm_id = account.person_create("Contact", vendor)
@@ -73,6 +73,7 @@ class People:
                 (name, crm_id, f), None, account.row("Contact", crm_id).values[self.g.vendor["contact"][f]]
             )
         self.diary.born.setdefault(str(values["email"]), []).append(name)
+        return crm_id
 
     def hub_insert(self, rng: random.Random) -> None:
         self._hub_insert(self._person(rng, "hub"))

@@ -5,10 +5,9 @@ Here belong the steps of stories that need a second process; how such a process 
 
 import random
 from collections.abc import Sequence
-from functools import partial
 
 from tests.machine.child import Child, interleaved
-from tests.machine.ground import NAMES
+from tests.machine.ground import NAMES, Ground
 from tests.machine.life import Life
 from tests.machine.parts import Part, parts
 
@@ -18,6 +17,10 @@ LAST_PLACE = 900
 
 class Processes(Life):
     """Syncs in processes of their own."""
+
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(ground)
+        self._children: list[Child] = []
 
     def kill(self, rng: random.Random) -> None:
         """A sync is killed in the middle of its work, once or more often, and perhaps started again at once."""
@@ -61,16 +64,20 @@ class Processes(Life):
         self.act(rng)
         self.run(parts(name))
         self.act(rng)
+        # A call that was about to leave leaves now, as one that takes effect late: no lease can call it back.
+        child.before_write = self.oracle.before_landing
         while alive:
             child.go_on()
             alive = child.serve()
 
+    def leave(self) -> None:
+        """A story that fails leaves no process behind."""
+        for child in self._children:
+            if not child.over:
+                child.kill()
+
     def _child(self, todo: Sequence[Part], *, die_at: int | None = None, stepwise: bool = False) -> Child:
         self.g.lagging(todo[0][2])
-        return Child(
-            self.g,
-            todo,
-            die_at=die_at,
-            stepwise=stepwise,
-            before_write=partial(type(self).before_write, self),
-        )
+        child = Child(self.g, todo, die_at=die_at, stepwise=stepwise, before_write=self.before_write)
+        self._children = [*(each for each in self._children if not each.over), child]
+        return child

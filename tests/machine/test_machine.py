@@ -1,45 +1,66 @@
 """The machine: invented stories, each played to its end, after which everything must agree.
 
-`make test` plays the same stories every time. More, and longer ones, with `make soak SEED=... STEPS=...` (the
-variables SOAK_SEED, SOAK_STEPS and SOAK_STORIES). A story that fails is made short and told; it then becomes a
-named test in tests/steps/test_found.py.
+`make test` plays the same stories every time. More, and longer ones, with `make soak SEED=... STEPS=...`. A story that
+fails is made short and told; it then becomes a named test in tests/steps/test_found.py.
 """
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from tests.machine.campaign import Tally, Task, Told, played, tasks
 from tests.machine.ground import Ground
-from tests.machine.oracle import Broken
-from tests.machine.story import Story, failure_of, invent, kind, shrink
+from tests.machine.oracle import Broken, Invariant
+from tests.machine.story import Story, invent, kind, shrink
 
 STORIES, STEPS = 8, 30  # in make test: about two seconds a story
-SOAK_SEED = int(os.environ.get("SOAK_SEED") or 10_000)
-SOAK_STEPS = int(os.environ.get("SOAK_STEPS") or 60)
-SOAK_STORIES = int(os.environ.get("SOAK_STORIES") or 200)
 
 
-def _play(ground: Ground, seed: int, length: int) -> None:
-    steps = invent(seed, length)
-    failure = failure_of(ground, steps)
-    if failure is None:
-        return
-    short = shrink(steps, lambda fewer: kind(failure_of(ground, fewer)) == kind(failure))
-    again = failure_of(ground, short) or failure
-    pytest.fail(f"seed {seed}, {length} steps: {type(again).__name__}: {again}\nshort: {short}")
+@pytest.mark.parametrize(
+    "task", list(tasks(0, STORIES * STEPS, length=STEPS)), ids=lambda task: str(task.number)
+)
+def test_a_story_ends_in_agreement(ground: Ground, task: Task) -> None:
+    told = played(ground, task)
+    assert told.failure is None, f"{told.failure}\nshort: {told.short}\n{told.trace}"
 
 
-@pytest.mark.parametrize("seed", range(STORIES))
-def test_a_story_ends_in_agreement(ground: Ground, seed: int) -> None:
-    _play(ground, seed, STEPS)
+def _campaign(server_url: str, *arguments: str) -> str:
+    """The last line that a campaign says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.machine", *arguments],
+        env={**os.environ, "CRM_SYNC_TEST_DATABASE_URL": server_url},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()[-1]
 
 
-@pytest.mark.slow
-def test_many_long_stories_end_in_agreement(ground: Ground) -> None:
-    for seed in range(SOAK_SEED, SOAK_SEED + SOAK_STORIES):
-        _play(ground, seed, SOAK_STEPS)
+def test_a_campaign_ends_with_its_figures_whoever_plays_the_stories(server_url: str) -> None:
+    """The same seed and steps give the same line with one worker and with two."""
+    told = [
+        _campaign(server_url, "--seed", "1", "--steps", "40", "--length", "20", "--workers", workers)
+        for workers in ("1", "2")
+    ]
+    assert told[0] == told[1]
+    assert told[0].startswith("stories 2, steps 40, faults ")
+    assert told[0].endswith(", violations 0")
+
+
+def test_figures_add_up() -> None:
+    tally = Tally()
+    for task in tasks(7, 250, length=100):
+        told = Told(task, kills=2, failure="Broken" if task.number == 1 else None)
+        told.hits["refused"] = 3
+        tally.add(told)
+    assert tally.line() == "stories 3, steps 250, faults 9 (refused 9), kill -9 6, violations 1"
 
 
 def test_a_story_is_always_the_same(ground: Ground) -> None:
@@ -66,10 +87,10 @@ def test_failures_of_one_kind_are_told_from_others() -> None:
     """Their texts may begin alike, and hold records and values that differ from story to story."""
 
     def back(record: int) -> NoReturn:
-        raise Broken(f"the mirror of acme {record} went back in time")
+        raise Broken(Invariant.ATOMIC_PROGRESS, f"the mirror of acme {record} went back in time")
 
     def wrong(record: int) -> NoReturn:
-        raise Broken(f"the mirror of acme {record} is not what is there")
+        raise Broken(Invariant.CONVERGENCE, f"the mirror of acme {record} is not what is there")
 
     def found(breaks: Callable[[int], NoReturn], record: int) -> Exception:
         with pytest.raises(Broken) as caught:

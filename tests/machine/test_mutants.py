@@ -1,39 +1,46 @@
-"""The machine finds the faults that are put into the engine; else its silence would mean nothing."""
+"""The machine finds the faults that are put into the engine; else its silence would mean nothing.
 
-from itertools import count, islice
+`CAUGHT` says of each fault which invariant caught it, in which story, and the few steps that suffice. `make test` plays
+these; `-m slow` looks for each fault anew, in stories of the usual kind, within the usual budget
+(`python -m tests.machine --mutants` prints the table).
+"""
+
+from collections.abc import Iterator
 
 import pytest
+from tests.machine.caught import CAUGHT
 
+from tests.machine.campaign import hunt_here
 from tests.machine.ground import Ground
 from tests.machine.mutants import MUTANTS
-from tests.machine.story import Story, invent
+from tests.machine.oracle import Broken
+from tests.machine.story import failure_of
 
-STEPS, BUDGET = 30, 60
-NEEDS = {"absent_is_null": "hide", "listing_believed": "same_second"}
-"""The step without which a story cannot find a fault; other stories are left out."""
-QUICK = ("settled_unseen", "single_base")
-"""Found within a story or two: these are in `make test`."""
+BUDGET, LENGTH = 2_500, 25
+"""Steps within which each fault must be found, in stories of this length."""
 
 
-def _found(ground: Ground, name: str, patch: pytest.MonkeyPatch) -> int | None:
-    """The seed of the first story that fails."""
-    MUTANTS[name](patch)
-    stories = ((seed, invent(seed, STEPS)) for seed in count())
-    fitting = (s for s in stories if name not in NEEDS or NEEDS[name] in dict(s[1]))
-    for seed, steps in islice(fitting, BUDGET):
-        try:
-            Story(ground).play(steps)
-        except Exception:
-            return seed
-    return None
+@pytest.fixture
+def fault(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    MUTANTS[request.param](monkeypatch)
+    yield request.param
+    monkeypatch.undo()
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_a_fault_is_found(ground: Ground, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    assert _found(ground, name, monkeypatch) is not None
+def test_there_are_faults_enough() -> None:
+    assert len(MUTANTS) >= 20
+    assert set(CAUGHT) <= set(MUTANTS)
+
+
+@pytest.mark.parametrize("fault", list(CAUGHT), indirect=True)
+def test_a_fault_is_found_by_the_steps_that_found_it_first(ground: Ground, fault: str) -> None:
+    failure = failure_of(ground, CAUGHT[fault].short)
+    assert isinstance(failure, Broken), failure
+    assert failure.invariant == CAUGHT[fault].invariant
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in MUTANTS if name not in QUICK])
-def test_every_fault_is_found(ground: Ground, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    assert _found(ground, name, monkeypatch) is not None, MUTANTS[name].__doc__
+@pytest.mark.parametrize("name", list(MUTANTS))
+def test_every_fault_is_found_in_stories_of_the_usual_kind(ground: Ground, name: str) -> None:
+    steps, told = hunt_here(ground, name, 1, BUDGET, LENGTH)
+    assert told is not None, f"{MUTANTS[name].__doc__} Not found in {steps} steps."
