@@ -5,11 +5,10 @@ written by `steps/apply.py`, which decides each record again.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, replace
 from typing import Literal, Self
-
-import orjson
 
 from crm_sync.core.guard import Guard
 from crm_sync.core.spec import StreamSpec
@@ -50,7 +49,7 @@ class PlanRow:
     @property
     def canonical(self) -> bytes:
         """The row as one line that is the same for the same row, whatever process writes it."""
-        return orjson.dumps(astuple(self), option=orjson.OPT_APPEND_NEWLINE)
+        return json.dumps(astuple(self)).encode() + b"\n"
 
     @classmethod
     def read(cls, values: Mapping[str, object]) -> Self:
@@ -64,7 +63,7 @@ class Digest:
     """The content hash of a plan: SHA-256 over the mappings of its streams and its rows in canonical order."""
 
     def __init__(self, streams: Mapping[str, str]) -> None:
-        self._hash = hashlib.sha256(orjson.dumps(dict(streams), option=orjson.OPT_SORT_KEYS))
+        self._hash = hashlib.sha256(json.dumps(dict(streams), sort_keys=True).encode())
 
     def add(self, row: PlanRow) -> str:
         """Take the next row in; returns the hash up to it."""

@@ -68,10 +68,11 @@ def keep(conn: Connection, number: int) -> None:
     """What is staged becomes the rows of this plan. A record that was marked twice was planned twice: once is enough."""
     conn.execute(
         f"insert into sync.plan_row (plan, n, {_NAMES}, key) select %s, row_number() over (order by {_ORDER}), {_NAMES},"
-        f" coalesce(hub_id::text, record)"
+        " coalesce(hub_id::text, record)"
         f" from (select distinct {_NAMES} from planned) p",
         [number],
     )
+    conn.execute("analyze sync.plan_row")  # else nothing would be known about so many new rows
 
 
 def read(conn: Connection, number: int, *, limit: int | None = None) -> Iterator[PlanRow]:
@@ -140,9 +141,9 @@ def of_records(
     found: dict[str, list[PlanRow]] = {key: [] for key in keys}
     with conn.cursor(row_factory=class_row(PlanRow)) as cursor:
         for row in cursor.execute(
-            f"select {_READ} from sync.plan_row where plan = %s and stream = %s and target = %s and key = any(%s)"
-            " and outcome is null",
-            [number, stream.name, target, list(keys)],
+            f"select {_READ} from unnest(%s::text[]) k cross join lateral (select * from sync.plan_row p where p.plan = %s"
+            " and p.stream = %s and p.key = k and p.target = %s and p.outcome is null offset 0) p",
+            [list(keys), number, stream.name, target],
         ):
             found[row.key].append(row)
     return found
@@ -163,10 +164,10 @@ def waiting(
     conn: Connection, number: int, stream: StreamSpec, keys: Sequence[str], crm_ids: Sequence[str]
 ) -> set[str]:
     """Those of these records about which something is still to be written. crm_ids: of records without a link."""
-    rows = conn.execute(
-        "select key from sync.plan_row where plan = %(id)s and stream = %(stream)s and outcome is null"
-        " and key = any(%(keys)s) union select record from sync.plan_row where plan = %(id)s and stream = %(stream)s"
-        " and outcome is null and record <> key and record = any(%(crm_ids)s)",
+    of_row = "exists (select from sync.plan_row r where r.plan = %(id)s and r.stream = %(stream)s and r.outcome is null"
+    rows = conn.execute(  # one look into an index for each, whatever the planner believes about the plan
+        f"select k from unnest(%(keys)s::text[]) k where {of_row} and r.key = k)"
+        f" union select k from unnest(%(crm_ids)s::text[]) k where {of_row} and r.record <> r.key and r.record = k)",
         {"id": number, "stream": stream.name, "keys": [*keys, *crm_ids], "crm_ids": list(crm_ids)},
     )
     return {row[0] for row in rows}
