@@ -13,13 +13,12 @@ from crm_sync.core.errors import ErrorClass
 from crm_sync.core.normalise import Invalid, to_crm
 from crm_sync.core.plan import Checker, Described
 from crm_sync.core.spec import Direction, FieldType, StreamSpec
-from crm_sync.hub import differences, dirty, intents, life_sent, link, parked, review, schema, wide
+from crm_sync.hub import differences, dirty, intents, life_sent, parked, review, schema, wide
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.parked import Parked
 from crm_sync.hub.store import Store
-from crm_sync.steps.conversion import held_by_conversions
-from crm_sync.steps.merges import held_by_merges
+from crm_sync.steps.holding import held_back
 from crm_sync.steps.options import Options
 from crm_sync.steps.reasons import invalid_value
 
@@ -197,13 +196,9 @@ def _creates(
     parents: set[UUID],
     checker: Checker,
 ) -> Iterator[Intent]:
-    matching = link.waiting_matches(conn, stream, hub_ids)
-    made.refused += [_match_waits(hub_id) for hub_id in sorted(matching)]
-    free = [hub_id for hub_id in hub_ids if hub_id not in matching]
-    kept = held_by_conversions(conn, stream, free) | held_by_merges(conn, stream, free)
+    kept = held_back(conn, stream, hub_ids)
     made.refused += kept.values()
-    matching |= kept.keys()
-    columns = wide.read_hub(conn, stream, [hub_id for hub_id in hub_ids if hub_id not in matching])
+    columns = wide.read_hub(conn, stream, [hub_id for hub_id in hub_ids if hub_id not in kept])
     known = {str(hub_id): hub_id for hub_id in hub_ids}
     ids = [known[value] for value in columns["hub_id"] if value is not None]
     left_out: set[int] = set()
@@ -258,20 +253,6 @@ def _rows(columns: Mapping[str, Sequence[str | None]], number: int) -> list[dict
     if not columns:
         return [{} for _ in range(number)]
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _match_waits(hub_id: UUID) -> Parked:
-    return Parked(
-        "hub",
-        str(hub_id),
-        "",
-        ErrorClass.VALIDATION,
-        "MATCH_WAITS",
-        "a CRM record that matches this one could not be linked yet (it is parked, or still in the queue);"
-        " creating this one would make a second of the same",
-        None,
-        hub_id,
-    )
 
 
 def _checked(checker: Checker, candidates: Iterable[Intent], made: Plan) -> Iterator[Intent]:
