@@ -8,6 +8,7 @@ from crm_sync.commands import console
 from crm_sync.commands.runs import Run, Step
 
 _COLUMNS = ("looked at", "new", "changed", "conflicts", "waiting", "parked", "calls")
+_CHANGED = ("updated", "deleted", "left", "archived", "restored")
 
 
 def steps(found: Sequence[Step], entities: Iterable[str], *, title: str | None = None) -> Table:
@@ -24,7 +25,7 @@ def steps(found: Sequence[Step], entities: Iterable[str], *, title: str | None =
             _label(step),
             console.number(counts.get("read", counts.get("records"))),
             console.number(counts.get("created")),
-            console.number(sum(counts.get(name, 0) for name in ("updated", "deleted", "left"))),
+            console.number(sum(counts.get(name, 0) for name in _CHANGED)),
             console.number(counts.get("disputes") if step.direction == "hub" else 0),
             console.number(counts.get("waiting") if step.direction != "inbound" else 0),
             console.number(counts.get("parked") if step.direction != "inbound" else 0),

@@ -1,17 +1,15 @@
 """The option `deletes` of an entity: what follows when one side deletes a record, or brings it back."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Literal
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
 from crm_sync.core.deletes import DeletePolicy, Deletes
 from crm_sync.core.spec import Direction
 from crm_sync.mapping.limits import Strict
 from crm_sync.mapping.nodes import Path
 from crm_sync.mapping.values import DeleteChoice
-
-_OUTBOUND = [str(policy) for policy in DeletePolicy if policy is not DeletePolicy.ARCHIVE]
 
 
 class DeletesModel(Strict):
@@ -22,10 +20,7 @@ class DeletesModel(Strict):
         description="A record is deleted in the CRM. `archive`: the hub keeps it and marks it (`archived_at`); `propagate`: it is "
         "deleted in the hub; `ignore`: nothing; `review`: a person decides. Default: archive.",
     )
-    outbound: Annotated[
-        DeleteChoice | None,
-        WithJsonSchema({"anyOf": [{"enum": _OUTBOUND, "type": "string"}, {"type": "null"}], "default": None}),
-    ] = Field(
+    outbound: Literal["propagate", "ignore", "review"] | None = Field(
         None,
         description="A record is deleted, or archived, in the hub. `propagate`: it is deleted in the CRM; `ignore`: nothing; "
         "`review`: a person decides. Default: review.",
@@ -33,16 +28,11 @@ class DeletesModel(Strict):
 
     def deletes(self) -> Deletes:
         """As the engine takes it."""
-        return Deletes(**{name: value for name, value in self if value is not None})
+        return Deletes(**{name: DeletePolicy(value) for name, value in self if value is not None})
 
     def complaints(self, direction: Direction) -> Iterator[tuple[Path, str]]:
         """What does not fit together, as (path, message)."""
-        if self.outbound is DeletePolicy.ARCHIVE:
-            yield (
-                ("outbound",),
-                f"only the hub archives; choose {', '.join(_OUTBOUND[:-1])} or {_OUTBOUND[-1]}",
-            )
-        elif direction is Direction.INBOUND and self.outbound not in (None, DeletePolicy.IGNORE):
+        if direction is Direction.INBOUND and self.outbound not in (None, "ignore"):
             yield ("outbound",), "the entity is inbound, so no deletion is ever sent; remove the key"
         if direction is Direction.OUTBOUND and self.inbound not in (None, DeletePolicy.IGNORE):
             yield ("inbound",), "the entity is outbound, so no deletion is ever taken; remove the key"

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from crm_sync.mapping.automatic import AutoResolveModel
+from crm_sync.mapping.deletes import DeletesModel
 from crm_sync.mapping.explain import alternatives
 from crm_sync.mapping.kinds import (
     HubSpotAccessToken,
@@ -43,6 +44,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "guard": GuardModel,
     "entity": EntityModel,
     "similar": SimilarModel,
+    "deletes": DeletesModel,
     "filter": ConditionModel,
     "field": FieldModel,
     "salesforce": SalesforceConnection,
