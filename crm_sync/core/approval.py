@@ -7,7 +7,7 @@ written by `steps/apply.py`, which decides each record again.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from crm_sync.core.guard import Guard
@@ -49,7 +49,7 @@ class PlanRow:
     @property
     def canonical(self) -> bytes:
         """The row as one line that is the same for the same row, whatever process writes it."""
-        return json.dumps(astuple(self)).encode() + b"\n"
+        return json.dumps([getattr(self, name) for name in self.__slots__]).encode() + b"\n"
 
     @classmethod
     def read(cls, values: Mapping[str, object]) -> Self:
