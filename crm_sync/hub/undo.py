@@ -47,7 +47,7 @@ REASONS: Mapping[str, str] = {
     "part": "belongs to a record that was created in the same selection",
     "link": "links with {connection} stay",
     "unlink": "what was pulled apart is not linked again: `crm-sync match` shows who is who",
-    "deleted": "deletions are not taken back",
+    "deleted": "deletions, and what came back, are not taken back: bring the record back, or delete it, on either side",
     "overwritten": "outbound field: the hub would overwrite {connection} again",
     "first": "first agreement with {connection}: one side was blank, and undoing would blank the other",
     "unmapped": "the entity is not in the connection files any more",
@@ -116,7 +116,7 @@ _ROWS = """
 create temporary table undo_row as
 select c.id, c.at, c.entity, c.hub_id, c.crm_id, c.connection, c.field, c.side, o.place,
     case when o.place is null then 'unmapped' when c.kind = 'create' then 'created_' || c.side
-         when c.kind in ('link', 'unlink') then c.kind when c.kind = 'delete' then 'deleted'
+         when c.kind in ('link', 'unlink') then c.kind when c.kind in ('delete', 'archive', 'restore') then 'deleted'
          when c.kind <> 'update' or c.hub_id is null or c.field is null then 'other'
          when starts_with(c.reason, %(overwritten)s) then 'overwritten'
          when c.reason like 'first agreement%%' then 'first'
