@@ -87,7 +87,7 @@ def _by_rule(conn: Connection, stream: StreamSpec, rule: Sequence[FieldSpec], nu
             "with wanted as materialized (select u.n, u.crm_id, {mine} from unlinked u"
             " where u.found is null and u.candidates = 0 and u.how is null),"
             " keyed as materialized (select k.n, k.crm_id, h.id from wanted k"
-            " cross join lateral (select h.id from {hub} h where {matched} offset 0) h),"
+            " cross join lateral (select h.id from {hub} h where {matched} and h.archived_at is null offset 0) h),"
             " pairs as (select k.n, k.id from keyed k"
             " left join lateral (select b.hub_id from {base} b where b.hub_id = k.id offset 0) b on true"
             " where b.hub_id is null and {together} and k.id not in (select found from unlinked where found is not null)),"

@@ -32,11 +32,9 @@ class Linker:
         refused = incoming.stage(work.conn, work.stream, crm_ids, check=not work.options.skip_validation)
         work.failed += [invalid_value("crm", crm_id, value, crm_id=crm_id) for crm_id, value in refused]
         self._link_staged(1, incoming.size(work.conn))
-        if work.stream.similar is not None:
-            parked = {
-                one.crm_id for one in work.failed if one.crm_id is not None
-            }  # who they are is open still
-            match_conflicts.close(work.conn, work.stream, crm_ids, self.review | self.in_doubt | parked)
+        parked = {one.crm_id for one in work.failed if one.crm_id is not None}  # who they are is open still
+        still = self.review | self.in_doubt | parked
+        match_conflicts.close(work.conn, work.stream, crm_ids, still, work.store.run_id)
 
     def _link_staged(self, first: int, last: int) -> None:
         """Link the records that were staged with these numbers; if the hub table refuses a row, halve until it is
@@ -73,11 +71,9 @@ class Linker:
             self.work.failed.append(
                 Parked("crm", crm_id, "", ErrorClass.VALIDATION, "AMBIGUOUS_MATCH", what, crm_id=crm_id)
             )
-        for crm_id, found in linked.review.items():
-            what = f"{len(found)} hub records may be the same, the best with a score of {found[0].score.total:.2f}: a person"
-            what += " decides (`crm-sync match --review`)"
+        for crm_id, review in linked.review.items():
             self.work.failed.append(
-                Parked("crm", crm_id, "", ErrorClass.VALIDATION, "MATCH_REVIEW", what, crm_id=crm_id)
+                Parked("crm", crm_id, "", ErrorClass.VALIDATION, "MATCH_REVIEW", str(review), crm_id=crm_id)
             )
         if linked.review:
             self.review |= set(linked.review)
