@@ -180,9 +180,7 @@ def still(conn: Connection, stream: StreamSpec, hub_ids: Iterable[UUID]) -> set[
     return {row[0] for row in rows}
 
 
-def _translated(
-    references: Sequence[FieldSpec], lookup: Callable[[str], sql.Composable]
-) -> sql.Composable:
+def _translated(references: Sequence[FieldSpec], lookup: Callable[[str], sql.Composable]) -> sql.Composable:
     """Expression: a reference on the other side's terms, looked up through the links of its entity."""
     if not references:
         return sql.SQL("null::text")

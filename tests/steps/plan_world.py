@@ -41,7 +41,9 @@ def planned(world: World) -> Plan:
 
 
 def nothing_planned(world: World) -> bool:
-    return propose(world.url, streams_of(world), world.crms.__getitem__, origin="person", made_by="ann") is None
+    return (
+        propose(world.url, streams_of(world), world.crms.__getitem__, origin="person", made_by="ann") is None
+    )
 
 
 def rows(world: World, plan: Plan) -> list[PlanRow]:

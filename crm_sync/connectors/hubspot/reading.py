@@ -161,9 +161,7 @@ class Reader:
             if ids
         }
 
-    def _pages(
-        self, shape: Shape, records: Sequence[Record], associated: Associated
-    ) -> Iterator[BatchPage]:
+    def _pages(self, shape: Shape, records: Sequence[Record], associated: Associated) -> Iterator[BatchPage]:
         """A page of records, and before it one of those that were merged into them: who comes from a merge with a new
         id is nobody's new record."""
         merged = shape.merged(records)

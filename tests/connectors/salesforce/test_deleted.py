@@ -69,9 +69,7 @@ def told(api: Api, window: Window):
 
 def test_what_query_all_still_shows_is_left_to_it(server, api):
     server.answer = Organisation()
-    assert told(api, Window()) == [
-        {CRM_ID: PURGED, MODIFIED_AT: "2026-11-21T11:59:07.000Z", DELETED: "true"}
-    ]
+    assert told(api, Window()) == [{CRM_ID: PURGED, MODIFIED_AT: "2026-11-21T11:59:07.000Z", DELETED: "true"}]
 
 
 def test_windows_are_widened_to_whole_minutes_within_reach(server, api):
