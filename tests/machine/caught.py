@@ -1,4 +1,8 @@
-"""Which story found each fault of `mutants.py`, and by which invariant: what `make mutants` said last."""
+"""Which steps found each fault of `mutants.py`, and by which invariant.
+
+The steps are short: of a story made short, or of a likely pattern tried with one number after the other. How many steps of
+the usual stories it takes, `make mutants` says.
+"""
 
 from dataclasses import dataclass
 
@@ -8,11 +12,104 @@ from tests.machine.story import Step
 
 @dataclass(frozen=True, slots=True)
 class Caught:
-    """The invariant that did not hold; the steps until then, of stories of 25 steps from seed 1; the few that suffice."""
+    """The invariant that did not hold; how many steps were played until then; those that suffice."""
 
     invariant: Invariant
     steps: int
     short: tuple[Step, ...]
 
 
-CAUGHT: dict[str, Caught] = {}
+CAUGHT = {
+    "single_base": Caught(Invariant.QUIESCENCE, 25, (("crm_create", 460174), ("crm_edit", 261925))),
+    "dispute_dropped": Caught(
+        Invariant.LIFE_CYCLE,
+        125,
+        (("kill", 591601), ("hub_insert", 60009), ("hub_delete", 852484), ("crm_edit", 560533)),
+    ),
+    "settled_unseen": Caught(Invariant.CONFLICT_COMPLETENESS, 75, (("crm_create", 234285),)),
+    "base_before_answer": Caught(
+        Invariant.NO_BLIND_OVERWRITE,
+        25,
+        (("hub_insert", 106764), ("sync", 212640), ("crm_edit", 24813), ("sync", 302841)),
+    ),
+    "intent_forgotten": Caught(
+        Invariant.QUIESCENCE, 4, (("hub_insert", 331), ("lost", 970), ("lost", 154), ("lost", 404))
+    ),
+    "joined_by_position": Caught(
+        Invariant.NO_LOST_UPDATE,
+        4,
+        (("hub_insert", 331), ("hub_insert", 970), ("hub_insert", 154), ("sync", 404)),
+    ),
+    "base_moves_on_failure": Caught(
+        Invariant.NO_LOST_UPDATE, 8, (("hub_insert", 109), ("sync", 630), ("refused", 719), ("sync", 773))
+    ),
+    "intent_late": Caught(
+        Invariant.NO_LOST_UPDATE, 8, (("hub_insert", 109), ("lost", 630), ("lost", 719), ("lost", 773))
+    ),
+    "intent_without_payload": Caught(
+        Invariant.NO_LOST_UPDATE, 8, (("hub_insert", 109), ("lost", 630), ("lost", 719), ("lost", 773))
+    ),
+    "answer_believed": Caught(
+        Invariant.CONFLICT_COMPLETENESS,
+        18,
+        (
+            ("hub_insert", 168),
+            ("sync", 428),
+            ("trouble", 706),
+            ("trouble", 428),
+            ("trouble", 650),
+            ("trouble", 288),
+        ),
+    ),
+    "mirror_goes_back": Caught(
+        Invariant.ATOMIC_PROGRESS,
+        32,
+        (
+            ("crm_create", 115),
+            ("sync", 760),
+            ("crm_edit", 133),
+            ("sync", 558),
+            ("replay", 611),
+            ("crm_edit", 729),
+            ("sync", 182),
+            ("replay", 231),
+        ),
+    ),
+    "own_values_return": Caught(
+        Invariant.NO_LOST_UPDATE, 4, (("hub_insert", 331), ("sync", 970), ("dispute", 154), ("dispute", 404))
+    ),
+    "retry_forgotten": Caught(Invariant.CONFLICT_COMPLETENESS, 1, (("hub_insert", 331),)),
+    "parked_forgotten": Caught(Invariant.CONFLICT_COMPLETENESS, 1, (("hub_insert", 331),)),
+    "dry_run_writes": Caught(Invariant.DRY_RUN, 3, (("hub_insert", 331), ("crm_create", 970), ("dry", 154))),
+    "deletion_forgotten": Caught(
+        Invariant.LIFE_CYCLE, 8, (("crm_create", 109), ("sync", 630), ("crm_delete", 719), ("sync", 773))
+    ),
+    "doubt_ignored": Caught(
+        Invariant.NO_LOST_UPDATE,
+        10,
+        (("hub_insert", 109), ("lost", 630), ("lost", 719), ("lost", 773), ("lost", 667)),
+    ),
+    "listing_believed": Caught(
+        Invariant.NO_LOST_UPDATE,
+        65,
+        (("crm_create", 85), ("sync", 604), ("same_second", 176), ("same_second", 990), ("same_second", 700)),
+    ),
+    "no_compare_and_set": Caught(
+        Invariant.NO_LOST_UPDATE,
+        5,
+        (("crm_create", 331), ("sync", 970), ("contested", 154), ("contested", 404), ("contested", 666)),
+    ),
+    "throttle_ignored": Caught(
+        Invariant.BUDGET,
+        35,
+        (
+            ("hub_insert", 561),
+            ("trouble", 343),
+            ("trouble", 768),
+            ("trouble", 134),
+            ("trouble", 765),
+            ("trouble", 348),
+            ("trouble", 885),
+        ),
+    ),
+}

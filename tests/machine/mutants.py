@@ -25,7 +25,7 @@ from crm_sync.hub.confirm import Accepted
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.sql import base_table, hub_table, ident
 from crm_sync.hub.store import Store
-from crm_sync.steps import answers, sending
+from crm_sync.steps import answers, holding, life, sending
 from tests.machine.fragile import FragileCrm
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
@@ -90,7 +90,7 @@ def single_base(patch: pytest.MonkeyPatch) -> None:
 def blind_create(patch: pytest.MonkeyPatch) -> None:
     """Nobody looks whether it is there: a create without an answer is simply sent again."""
     patch.setattr(link, "waiting_matches", lambda *a: set())
-    patch.setattr(link, "_by_external_id", lambda conn, stream: None)
+    patch.setattr(link.candidates, "_by_external_id", lambda *a: None)
     patch.setattr(FragileCrm, "by_hub_ids", lambda self, stream, hub_ids: iter(()))
 
 
@@ -98,14 +98,14 @@ def no_compare_and_set(patch: pytest.MonkeyPatch) -> None:
     """A take overwrites the hub row as it is, not as it was when it was decided about."""
     move = merge.move
 
-    def wrong(conn, *rest):  # type: ignore[no-untyped-def]
+    def wrong(conn, *rest, **flags):  # type: ignore[no-untyped-def]
         for entity in ("contact", "company"):
             conn.execute(
                 sql.SQL("update moving m set version = h.xmin::text from {} h where h.id = m.hub_id").format(
                     hub_table(entity)
                 )
             )
-        return move(conn, *rest)
+        return move(conn, *rest, **flags)
 
     patch.setattr(merge, "move", wrong)
 
@@ -132,7 +132,7 @@ def intent_without_payload(patch: pytest.MonkeyPatch) -> None:
 
 def doubt_ignored(patch: pytest.MonkeyPatch) -> None:
     """The hub step decides about records whose last write has no answer yet."""
-    patch.setattr(hub_step._Chunk, "_settle_intents", lambda self, hub_ids: set())
+    patch.setattr(hub_step, "settle_seen", lambda work, hub_ids: set())
 
 
 def settled_unseen(patch: pytest.MonkeyPatch) -> None:
@@ -158,15 +158,19 @@ def mirror_goes_back(patch: pytest.MonkeyPatch) -> None:
 
 def listing_believed(patch: pytest.MonkeyPatch) -> None:
     """Of two states of one moment the one that a listing shows is taken for the newer."""
-    unsure = "coalesce(i.modified_at = m.modified_at and i.modified_at >= {unsure_from}, false)"
+    unsure = (
+        "coalesce(i.modified_at = m.modified_at and i.modified_at >= {unsure_from} and not ({enters}), false)"
+    )
     assert unsure in mirror._MERGE
-    patch.setattr(mirror, "_MERGE", mirror._MERGE.replace(unsure, "{unsure_from} is null and false"))
+    patch.setattr(
+        mirror, "_MERGE", mirror._MERGE.replace(unsure, "{unsure_from} is null and {enters} and false")
+    )
 
 
 def absent_is_null(patch: pytest.MonkeyPatch) -> None:
     """A field that is not in a page is taken to be blank."""
-    value = mirror._value
-    patch.setattr(mirror, "_value", lambda spec, staged: value(spec, staged) or sql.SQL("null"))
+    value = mirror.value_of
+    patch.setattr(mirror, "value_of", lambda spec, staged: value(spec, staged) or sql.SQL("null"))
 
 
 def answer_believed(patch: pytest.MonkeyPatch) -> None:
@@ -230,7 +234,9 @@ def intent_late(patch: pytest.MonkeyPatch) -> None:
     def wrong(self: Any, *rest: Any) -> Any:
         with self.store.transaction() as conn:
             while forgotten:
-                note(conn, *forgotten.pop())
+                stream, noted, run_id = forgotten.pop()
+                old = intents.in_doubt(conn, stream, {i.hub_id for i in noted})
+                note(conn, stream, [i for i in noted if i.hub_id not in old], run_id)
         return record(self, *rest)
 
     patch.setattr(sending.intents, "note", later)
@@ -344,13 +350,24 @@ def settled_early(patch: pytest.MonkeyPatch) -> None:
     """Marks are taken off the queue in a transaction of their own, before the work is done."""
     work_off = hub_step._work_off
 
-    def wrong(store: Store, stream: StreamSpec, options: Any, brake: Any, entries: Any, conn: Any) -> Any:
+    def wrong(store: Store, stream: StreamSpec, options: Any, *rest: Any) -> Any:
+        entries = next(each for each in rest if isinstance(each, list))
         if not options.dry_run:
             with psycopg.connect(store.url) as apart:
                 dirty.settle(apart, stream, [e for e in entries if e.side == "crm"])
-        return work_off(store, stream, options, brake, entries, conn)
+        return work_off(store, stream, options, *rest)
 
     patch.setattr(hub_step, "_work_off", wrong)
+
+
+def deletion_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What one side has deleted stays on the other, and nobody is asked."""
+    patch.setattr(life.Life, "look", lambda self, hub_ids: None)
+
+
+def merged_record_made_again(patch: pytest.MonkeyPatch) -> None:
+    """A hub record that lost its CRM record in a merge is sent to the CRM as a new one."""
+    patch.setattr(holding, "held_by_merges", lambda *a: {})
 
 
 MUTANTS: dict[str, Mutant] = {
@@ -361,6 +378,6 @@ MUTANTS: dict[str, Mutant] = {
         intent_without_payload, doubt_ignored, landing_believed, doubtful_match, settled_unseen, settled_early,
         mirror_goes_back, listing_believed, absent_is_null, freezing_forgotten, answer_believed, joined_by_position,
         own_values_return, retry_forgotten, parked_forgotten, bad_record_spoils_its_batch, no_lease, throttle_ignored,
-        dry_run_writes,
+        dry_run_writes, deletion_forgotten, merged_record_made_again,
     )
 }  # fmt: skip

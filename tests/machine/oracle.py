@@ -210,6 +210,7 @@ class Oracle:
             self._links(name, entity)
             self._agreement(name, entity, final=final, bad=bad)
             self._life(name, entity)
+        self._merged_stay_merged()
         self._nobody_twice()
         self._nothing_made_twice()
         self._no_lost_update()
@@ -323,6 +324,14 @@ class Oracle:
             if here == row.deleted and hub_id not in asked and not {hub_id, crm_id} & parked:
                 sides = f"hub {'has it' if here else 'has not'}, CRM {'has not' if row.deleted else 'has it'}"
                 raise Broken(Invariant.LIFE_CYCLE, f"{name} {crm_id}: {sides}, and nobody was asked")
+
+    def _merged_stay_merged(self) -> None:
+        """No record is made again in a CRM in which somebody merged it, unless a person keeps the two apart."""
+        for row in self.g.rows(
+            "select c.connection, c.hub_id from sync.change c join review.merge r using (connection, entity, hub_id)"
+            " where c.side = 'crm' and c.kind = 'create' and c.at > r.opened_at and r.decision is distinct from 'apart'"
+        ):
+            raise Broken(Invariant.LIFE_CYCLE, f"made again, though its record there was merged: {row}")
 
     def _cannot_cross(self, ours: dict[str, object], theirs: object) -> bool:
         return "nonsense" in ours.values() or "nonsense" in theirs.values()  # type: ignore[attr-defined]
