@@ -52,14 +52,11 @@ def _sent(intent: Intent) -> Mapping[str, str | None]:
 
 
 def landed(stream: StreamSpec) -> sql.Composable:
-    """Condition over a row d of the differences view, with the provenance p of its field and r of its record: what the CRM
-    says is such a value. Not if what the hub has came from this CRM itself: then the CRM goes on telling, as when of a
-    new record its association follows later than the rest."""
+    """Condition over a row d of the differences view: what the CRM says is such a value."""
     return sql.SQL(
         "(d.crm_changed and exists (select from sync.doubt u where u.connection = {connection} and u.entity = {entity}"
         " and u.hub_id = d.hub_id and u.field = d.field and u.sent is not distinct from d.crm_now"
-        " and d.crm_at <= u.looked_at + interval {window})"
-        " and coalesce(p.changed_by, r.changed_by) is distinct from {connection})"
+        " and d.crm_at <= u.looked_at + interval {window}))"
     ).format(
         connection=sql.Literal(stream.connection),
         entity=sql.Literal(stream.entity),
