@@ -70,7 +70,7 @@ class Ground:
     def now_of(self, crm: Crm, stream: StreamSpec, crm_id: str | None) -> Record:
         """The record as the CRM has it now."""
         told = by_id(records(crm.by_ids(stream, [crm_id or ""])))
-        found = {key: record for key, record in told.items() if record[MERGED_INTO] != crm_id}
+        found = {key: record for key, record in told.items() if record.get(MERGED_INTO) != crm_id}
         assert list(found) == [crm_id]
         return found[crm_id or ""]
 

@@ -439,11 +439,22 @@ class Oracle:
         if side == "hub":
             rows = (self.g.hub(entity).get(record) for entity in self.g.system.entities)
             row = next((row for row in rows if row is not None), None)
-            return self._is_told(record, value) if row is None else text(row[f]) == value
+            if row is None:
+                return self._is_told(record, value)
+            return text(row[f]) == value or self._went_with_its_row(record, f, value)
         entity = "contact" if f in self.g.vendor["contact"] else "company"
         object_name = "Lead" if record.startswith("Lead") else OBJECTS[entity]
         found = self.g.accounts[side].row(object_name, record)
         return found.deleted or found.values.get(self.g.vendor[entity][f]) == value
+
+    def _went_with_its_row(self, hub_id: str, f: str, value: str | None) -> bool:
+        """Whether an application deleted the record when it said so, and it came back with what a CRM had of it."""
+        return hub_id in self.diary.hub_deleted and bool(
+            self.g.one(
+                'select exists (select from sync.tombstone where hub_id = %s and "row" ->> %s = %s)',
+                hub_id, f, value,
+            )
+        )  # fmt: skip
 
     def _is_told(self, hub_id: str, value: str | None) -> bool:
         """Whether a hub record that is gone was deleted by an application, or the journal keeps the value."""
