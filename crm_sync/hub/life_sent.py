@@ -13,9 +13,9 @@ from crm_sync.core.decide import Verdict
 from crm_sync.core.deletes import PRESENCE
 from crm_sync.core.life import Here
 from crm_sync.core.spec import StreamSpec
+from crm_sync.hub import life
 from crm_sync.hub.intents import Intent, as_json
-from crm_sync.hub.life import HUB_NOW
-from crm_sync.hub.sql import base_table, hub_table, ident, mirror_table
+from crm_sync.hub.sql import base_table, ident, mirror_table
 
 
 def intent(hub_id: UUID, crm_id: str, hub_state: str | None, reason: str) -> Intent:
@@ -75,13 +75,8 @@ def confirm(
         },
     )  # fmt: skip
     gone(conn, stream, [i.crm_id for i in deleted if i.crm_id is not None])
-    conn.execute(
-        sql.SQL(
-            "update {base} b set hub_state = {now}, crm_state = 'deleted' from {base} x left join {hub} h on h.id = x.hub_id"
-            " where b.hub_id = x.hub_id and x.hub_id = any(%s)"
-        ).format(base=base_table(stream), hub=hub_table(stream.entity), now=HUB_NOW),
-        [ids],
-    )
+    # What the hub said when it was sent: a record that has come back in the hub since is a change, and is looked at as such.
+    life.agree(conn, stream, [(i.hub_id, i.hub_values.get(PRESENCE), Here.DELETED) for i in deleted])
     conn.execute(
         "update review.conflict set status = case when status = 'decided' then 'applied' else 'superseded' end"
         " where connection = %s and entity = %s and hub_id = any(%s) and status in ('open', 'decided', 'skipped')",

@@ -614,3 +614,44 @@ def test_why_tells_deletions_and_returns(make: Make) -> None:
     assert story().hub.startswith("archived in the hub since ")
     assert "a person decides (conflict #" in story().links[0].what
     assert (story().lines[-2].what, story().lines[-2].source) == ("archive", "application")
+
+
+# What happens meanwhile.
+
+
+def test_a_return_in_the_hub_during_the_deletion_is_not_lost(make: Make) -> None:
+    world = make("archive", "propagate")
+    crm_id = _ann(world)
+    world.conn.execute("update hub.contact set archived_at = now()")
+    faults = world.crms["acme"].faults
+
+    def back(_: object) -> None:
+        world.conn.execute("update hub.contact set archived_at = null, first_name = 'Back'")
+
+    faults.before_write = back
+    _settle(world)
+    faults.before_write = None
+    _settle(world, 2)
+    (again,) = _alive(world)
+    assert again != crm_id
+    assert world.accounts["acme"].row("Contact", again).values["FirstName"] == "Back"
+    assert _states(world) == ("present", "present")
+    _quiet(world)
+
+
+def test_a_return_in_the_hub_before_a_deletion_is_known_to_be_done(make: Make) -> None:
+    world = make("archive", "propagate")
+    crm_id = _ann(world)
+    row = world.hub("contact", "id, last_name, email")[0]
+    world.conn.execute("delete from hub.contact")
+    world.crms["acme"].faults.timeout = "after"
+    with pytest.raises(CrmError):
+        _settle(world)
+    world.conn.execute(
+        "insert into hub.contact (id, last_name, email) values (%(id)s, %(last_name)s, %(email)s)", row
+    )
+    _settle(world, 2)
+    (again,) = _alive(world)
+    assert again != crm_id
+    assert _states(world) == ("present", "present")
+    _quiet(world)
