@@ -14,6 +14,7 @@ from psycopg.rows import class_row
 
 from crm_sync.core.spec import StreamSpec, System
 from crm_sync.core.undo import Fate
+from crm_sync.hub import undo_own
 from crm_sync.hub.sql import base_table, hub_table, ident, mirror_table
 
 
@@ -64,7 +65,7 @@ def judge(conn: Connection, system: System, only: Sequence[int] | None = None) -
         for fate, about, condition in _of_stream(stream):
             _turn(conn, only, fate, about, sql.SQL("{} and {}").format(_is_of(stream), condition))
     for entity in reversed(system.entities):  # what refers to others comes first, and may go with them
-        for fate, about, condition in _of_created(system, entity):
+        for fate, about, condition in _of_created(conn, system, entity):
             mine = sql.SQL("r.kind = 'created' and r.entity = {}").format(sql.Literal(entity))
             _turn(conn, only, fate, about, sql.SQL("{} and {}").format(mine, condition))
         referring = _referring(conn, entity)
@@ -129,7 +130,7 @@ def _of_stream(stream: StreamSpec) -> list[_Condition]:
     return [(fate, why, sql.SQL(text).format(**about)) for fate, why, text in conditions]
 
 
-def _of_created(system: System, entity: str) -> list[_Condition]:
+def _of_created(conn: Connection, system: System, entity: str) -> list[_Condition]:
     """What speaks against deleting a hub record of this entity."""
     edited = (
         "(exists (select from sync.provenance v where v.entity = r.entity and v.hub_id = r.hub_id and v.changed_by = 'hub')"
@@ -139,8 +140,12 @@ def _of_created(system: System, entity: str) -> list[_Condition]:
         " from undo_row u where u.entity = r.entity and u.hub_id = r.hub_id and u.side = 'hub')))"
     )
     found: list[_Condition] = [
-        (Fate.EDITED, "edited since in the hub", sql.SQL(edited).format(hub=hub_table(entity)))
+        (Fate.EDITED, "edited since in the hub", sql.SQL(edited).format(hub=hub_table(entity))),
+        (Fate.EDITED, "edited since in the hub", undo_own.overtaken()),
     ]
+    own = undo_own.has_values(conn, entity, system.hub_fields(entity))
+    if own is not None:
+        found.append((Fate.LEFT, "has values of your own", own))
     for stream in system.of_entity(entity):
         elsewhere = sql.SQL(
             "r.connection <> {name} and exists (select from {base} b where b.hub_id = r.hub_id) and not exists"
