@@ -1,7 +1,7 @@
 """The gate of a plan: how the hub and outbound steps are watched, and what of their work is let through.
 
-The steps know this class only. Here everything passes and nothing is noted; `proposal.py` notes what would be written,
-`admission.py` lets through what was approved.
+Here everything passes and nothing is noted; `proposal.py` notes what would be written, `admission.py` lets through what
+was approved, `bookkeeping.py` nothing that waits for that.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,8 +18,8 @@ from crm_sync.steps.work import Work
 
 
 class Gate:
-    """One plan, made or applied; records that do not pass stay in the queue. narrow: whether it is applied, so that
-    nothing passes but what is in it."""
+    """One plan, made or applied; records that do not pass stay in the queue. narrow: whether nothing passes but what was
+    approved."""
 
     narrow = False
 

@@ -27,6 +27,7 @@ from crm_sync.hub import (
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.plain import Taken
 from crm_sync.hub.store import Store
+from crm_sync.steps.bookkeeping import Bookkeeping
 from crm_sync.steps.conversion import follow_conversions
 from crm_sync.steps.gate import OPEN, Gate
 from crm_sync.steps.guard import Brake, guarding
@@ -57,13 +58,13 @@ def hub(
     gate: Gate = OPEN,
 ) -> Report:
     """Work off the dirty records of `stream` (of these hub records only, if given; of a plan, what its gate lets
-    through). Where approval is required, nothing else is written.
+    through). Where approval is required, the books are kept and nothing else is written.
 
     Raises BusyError if another process is doing this for the same entity, HeldBackError if the guard stops it.
     """
     report = Report(dict.fromkeys(_COUNTS, 0))
     if gate.waits_for_approval(stream, "hub", options, report):
-        return report
+        gate = Bookkeeping(only)
     configuration = {**options.as_configuration(), "direction": "hub"}
     with (
         store.exclusive(f"hub {stream.entity}"),
@@ -270,7 +271,7 @@ class _Chunk:
             report.add(name, sum(v.kind is kind for v in verdicts))
         report.add("to_push", len({v.difference.hub_id for v in verdicts if v.kind is Kind.PUSH}))
         movable = {v.difference.hub_id for v in verdicts if v.kind is Kind.TAKE}
-        report.add("retry", len(movable - taken))
+        report.add("retry", 0 if self.gate.narrow else len(movable - taken))
         for v in applied:
             if v.kind is Kind.TAKE:
                 report.show(record=str(v.difference.hub_id), action=f"{v.difference.field} taken: {v.reason}")

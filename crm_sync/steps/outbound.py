@@ -20,6 +20,7 @@ from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.store import Store
 from crm_sync.steps.answers import Answers
+from crm_sync.steps.bookkeeping import Bookkeeping
 from crm_sync.steps.gate import OPEN, Gate
 from crm_sync.steps.guard import Brake, blanked, guarding, stop_if_held
 from crm_sync.steps.identity import unchanged
@@ -45,7 +46,7 @@ def outbound(
     gate: Gate = OPEN,
 ) -> Report:
     """Send the pushes of `stream` (of these hub records only, if given; of a plan, what its gate lets through). Where
-    approval is required, nothing else is sent.
+    approval is required, refusals are parked and nothing else is sent.
 
     Raises BusyError if another process is sending for this stream, HeldBackError if the guard stops it, CrmError if the
     CRM cannot be reached; what was answered until then is recorded.
@@ -68,7 +69,7 @@ def outbound(
         report.notes.append("the stream is inbound: nothing is ever sent")
         return report
     if gate.waits_for_approval(stream, "crm", options, report):
-        return report
+        gate = Bookkeeping(only)
     if not options.dry_run:
         parked.mark_due(store.conn, stream)
     configuration = {**options.as_configuration(), "direction": "outbound"}
