@@ -29,7 +29,7 @@ begin
     insert into sync.tombstone (entity, hub_id, deleted_by, row) select {entity}, o.id, actor, to_jsonb(o) from old_rows o
       on conflict (entity, hub_id) do update set deleted_at = excluded.deleted_at, deleted_by = excluded.deleted_by,
         row = excluded.row;
-    delete from sync.let_go where entity = {entity} and hub_id in (select id from old_rows);
+    delete from sync.let_go where entity = {entity} and hub_id = any (array(select id from old_rows));
     {mark_old};
     return null;
   end if;
@@ -80,19 +80,26 @@ _MARK = (
 )
 
 
+# Other tables are asked by arrays of ids, and so by their indexes: a join without nested loops reads all of them.
 # Postgres has just set it null: an application that meant to blank it did so while the target was there.
 _LET_GO = """
   insert into sync.let_go (entity, hub_id, field, target)
     select {entity}, n.id, {field}, o.{column} from new_rows n join old_rows o on o.id = n.id
-    where n.{column} is null and o.{column} is not null and not exists (select from {target} t where t.id = o.{column})
+    where n.{column} is null and o.{column} is not null and not exists (select from {target} t where t.id = o.{column}
+      and t.id = any (array(select x.{column} from new_rows y join old_rows x on x.id = y.id where y.{column} is null)))
     on conflict (hub_id, field, entity) do update set target = excluded.target, at = excluded.at;
-  delete from sync.let_go l using new_rows n
-    where l.entity = {entity} and l.hub_id = n.id and l.field = {field} and n.{column} is not null;
+  delete from sync.let_go l where l.entity = {entity} and l.field = {field}
+    and l.hub_id = any (array(select n.id from new_rows n where n.{column} is not null));
 """
+# It comes back to whoever brings the target back, too: their mark must not be left out as that of a value of theirs.
 _COME_BACK = """
-    if exists (select from sync.let_go l join new_rows n on n.id = l.target) then
-      update {child} c set {column} = l.target from sync.let_go l join new_rows n on n.id = l.target
-        where l.entity = {entity} and l.field = {field} and c.id = l.hub_id and c.{column} is null;
+    if exists (select from sync.let_go l where l.target = any (array(select id from new_rows))) then
+      perform set_config('crm_sync.actor', '', true);
+      update {child} c set {column} = l.target from sync.let_go l
+        where l.target = any (array(select id from new_rows)) and l.entity = {entity} and l.field = {field}
+        and c.id = l.hub_id and c.{column} is null
+        and c.id = any (array(select g.hub_id from sync.let_go g where g.target = any (array(select id from new_rows))));
+      perform set_config('crm_sync.actor', case actor when 'hub' then '' else actor end, true);
     end if;
 """
 

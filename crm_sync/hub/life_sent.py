@@ -12,10 +12,10 @@ from psycopg import Connection, sql
 from crm_sync.core.decide import Verdict
 from crm_sync.core.deletes import PRESENCE
 from crm_sync.core.life import Here
-from crm_sync.core.spec import StreamSpec
+from crm_sync.core.spec import Direction, StreamSpec
 from crm_sync.hub import life
 from crm_sync.hub.intents import Intent, as_json
-from crm_sync.hub.sql import base_table, ident, mirror_table
+from crm_sync.hub.sql import base_table, hub_now, hub_table, ident, mirror_table
 
 
 def intent(hub_id: UUID, crm_id: str, hub_state: str | None, reason: str) -> Intent:
@@ -110,5 +110,26 @@ def replace(conn: Connection, stream: StreamSpec) -> None:
             base=base_table(stream),
             connection=sql.Literal(stream.connection),
             entity=sql.Literal(stream.entity),
+        )
+    )
+    _link_again(conn, stream)
+
+
+def _link_again(conn: Connection, stream: StreamSpec) -> None:
+    """The new links of these records. The fields that only the CRM fills were not sent, and are blank there now: that blank
+    is of our making and not the CRM's word, so that the hub keeps what it has of them."""
+    unsent = [spec for spec in stream.fields if spec.direction is Direction.INBOUND]
+    names = [ident(f"{spec.name}_{part}") for spec in unsent for part in ("hub", "agreed")]
+    values = [value for spec in unsent for value in (hub_now(spec), sql.SQL("true"))]
+    conn.execute(
+        sql.SQL(
+            "insert into {base} ({names}) select {values} from accepted a left join {hub} h on h.id = a.hub_id"
+            " where a.kind = 'create' and a.reasons ? {field} on conflict do nothing"
+        ).format(
+            base=base_table(stream),
+            names=sql.SQL(", ").join([sql.SQL("hub_id, crm_id, linked_by"), *names]),
+            values=sql.SQL(", ").join([sql.SQL("a.hub_id, a.crm_id, 'push'"), *values]),
+            hub=hub_table(stream.entity),
+            field=sql.Literal(PRESENCE),
         )
     )

@@ -655,3 +655,45 @@ def test_a_return_in_the_hub_before_a_deletion_is_known_to_be_done(make: Make) -
     assert again != crm_id
     assert _states(world) == ("present", "present")
     _quiet(world)
+
+
+def test_a_create_once_more_keeps_what_only_the_crm_fills(fresh_database_url: str) -> None:
+    inbound = "first_name: {field: FirstName, direction: inbound}"
+    world = World(
+        fresh_database_url,
+        ("acme",),
+        _text("review", "propagate").replace("first_name: FirstName", inbound),
+    )
+    crm_id = _ann(world, FirstName="Ann")
+    world.accounts["acme"].person_delete("Contact", crm_id)
+    _settle(world)
+    _decide(world, "use_hub")
+    _settle(world, 2)
+    (again,) = _alive(world)
+    assert world.hub("contact", "first_name") == [{"first_name": "Ann"}]
+    assert world.one("select count(*) from acme.contact_differences") == 0
+    _quiet(world)
+    world.accounts["acme"].person_edit("Contact", again, {"FirstName": "Anna"})  # its word counts as ever
+    _settle(world)
+    assert world.hub("contact", "first_name") == [{"first_name": "Anna"}]
+    world.close()
+
+
+def test_a_reference_comes_back_to_the_crm_that_brought_its_target_back(make: Make) -> None:
+    world = make("propagate", "propagate")
+    company, contact = _company(world)
+    acme = world.accounts["acme"]
+    acme.person_delete("Account", company)
+    acme.person_edit("Contact", contact, {"AccountId": None})
+    _settle(world, 2)
+    acme.person_restore("Account", company)
+    _settle(world, 2)
+    assert acme.row("Contact", contact).values["AccountId"] == company
+    assert (
+        world.one("select changed_by from sync.provenance where entity = 'contact' and field = 'company'")
+        == "hub"
+    )
+    assert (
+        world.one("select count(*) from sync.provenance where entity = 'company' and changed_by = 'hub'") == 0
+    )
+    _quiet(world)
