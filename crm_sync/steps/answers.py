@@ -62,22 +62,29 @@ class Answers:
         again: set[UUID] = set()
         gathered: list[Result] = []
 
-        def record() -> None:
+        def record(*, ask: bool = True) -> None:
             batch = gathered.copy()
             gathered.clear()
             if batch:
-                again.update(self._record(by_key, batch, incomplete))
+                again.update(self._record(by_key, batch, incomplete, ask=ask))
 
-        with afterwards(record):
+        # Behind a call that failed nothing more is asked: the CRM may just have said that there are too many calls.
+        with afterwards(partial(record, ask=False)):
             for results in answers:
                 gathered += [r for r in results if r.key in by_key]
                 told = bool(gathered) and gathered[-1].returned is not None
                 if len(gathered) >= (READ_BACK if told else AT_ONCE):
                     record()
+            record()
         return again
 
     def _record(
-        self, by_key: Mapping[str, Operation], results: Sequence[Result], incomplete: Collection[UUID]
+        self,
+        by_key: Mapping[str, Operation],
+        results: Sequence[Result],
+        incomplete: Collection[UUID],
+        *,
+        ask: bool,
     ) -> set[UUID]:
         """What was accepted is confirmed, what was refused is parked or waits, in one transaction.
 
@@ -85,7 +92,7 @@ class Answers:
         """
         accepted = [r for r in results if r.ok and r.crm_id is not None]
         silent = [r.crm_id for r in accepted if r.returned is None and r.crm_id is not None]
-        look = bool(silent) and len(by_key) <= READ_BACK
+        look = ask and bool(silent) and len(by_key) <= READ_BACK
         pages = list(self.crm.by_ids(self.stream, silent)) if look else []
 
         def recorded(conn: Connection) -> tuple[set[UUID], Report]:
@@ -114,7 +121,8 @@ class Answers:
             kind = by_key[r.key].kind
             self.report.add("created" if kind == "create" else "updated")
             self.report.show(record=r.crm_id or "", action=f"{kind}d in the CRM")
-        self._look_again(by_key, [r for r in results if _moved(r)])
+        if ask:
+            self._look_again(by_key, [r for r in results if _moved(r)])
         return again
 
     def _answer(
