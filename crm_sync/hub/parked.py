@@ -5,7 +5,7 @@ sync writes; what people read of it, and how they have it tried again, is in `pa
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from uuid import UUID
 
 from psycopg import Connection
@@ -34,24 +34,33 @@ class Parked:
 
 _PAUSES = [BACKOFF.pause(attempts) for attempts in range(1, BACKOFF.tries)]
 
+# What may pass is counted by record, whatever the code or the field is this time: of two reasons in turn each would be a
+# first one for ever. Behind the last pause of the array comes null: the record is parked.
+_PARK = """
+insert into sync.parked as p (connection, entity, side, record_id, hub_id, crm_id, field, error_class, code, value_class,
+  reason, run_id, attempts, first_at, next_try)
+select %(connection)s, %(entity)s, %(side)s, %(record_id)s, %(hub_id)s, %(crm_id)s, %(field)s, %(error_class)s, %(code)s,
+  %(value_class)s, %(reason)s, %(run_id)s, b.attempts + 1, coalesce(b.first_at, clock_timestamp()),
+  case when %(passes)s then clock_timestamp() + (%(pauses)s::interval[])[b.attempts + 1] end
+from (select coalesce(max(q.attempts), 0) as attempts, min(q.first_at) as first_at from sync.parked q
+  where q.connection = %(connection)s and q.entity = %(entity)s and q.side = %(side)s and q.record_id = %(record_id)s
+    and (q.field = %(field)s and q.code = %(code)s or %(passes)s and q.next_try is not null)) b
+on conflict (connection, entity, side, record_id, field) do update
+set attempts = excluded.attempts, first_at = excluded.first_at, next_try = excluded.next_try,
+  last_at = clock_timestamp(), error_class = excluded.error_class, code = excluded.code,
+  value_class = excluded.value_class, reason = excluded.reason, run_id = excluded.run_id
+"""
+
 
 def park(conn: Connection, stream: StreamSpec, items: Iterable[Parked], run_id: str | None) -> None:
-    """Note the reasons; the same code again only counts its attempts."""
+    """Note the reasons; the same code again, or what may pass again, only counts its attempts."""
     with conn.cursor() as cursor:
         cursor.executemany(
-            "insert into sync.parked as p (connection, entity, side, record_id, hub_id, crm_id, field, error_class, code,"
-            " value_class, reason, run_id, next_try)"
-            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, case when %s then clock_timestamp() end)"
-            " on conflict (connection, entity, side, record_id, field) do update"
-            " set attempts = case when p.code = excluded.code then p.attempts else 0 end + 1,"
-            " first_at = case when p.code = excluded.code then p.first_at else excluded.first_at end,"
-            " next_try = excluded.next_try"  # behind the last pause of the array comes null: it is parked
-            " + (%s::interval[])[case when p.code = excluded.code then p.attempts else 0 end + 1],"
-            " last_at = clock_timestamp(), error_class = excluded.error_class, code = excluded.code,"
-            " value_class = excluded.value_class, reason = excluded.reason, run_id = excluded.run_id",
+            _PARK,
             [
-                (stream.connection, stream.entity, p.side, p.record_id, p.hub_id, p.crm_id, p.field, p.error_class,
-                 p.code, p.value_class, p.reason[:2000], run_id, p.passes, _PAUSES)
+                asdict(p)
+                | {"connection": stream.connection, "entity": stream.entity, "reason": p.reason[:2000],
+                   "run_id": run_id, "pauses": _PAUSES}
                 for p in items
             ],
         )  # fmt: skip

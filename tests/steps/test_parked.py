@@ -85,6 +85,25 @@ def test_what_may_pass_is_tried_again_after_growing_pauses_and_then_parked(world
     assert world.one("select count(*) from sync.parked") == 0
 
 
+@pytest.mark.parametrize("fields", [(), ("LastName",)])
+def test_reasons_in_turn_are_counted_together(world: World, lee: UUID, fields: tuple[str, ...]) -> None:
+    """Else each would be a first one, and be tried with every run for ever."""
+    world.conn.execute("update hub.contact set first_name = 'Ann'")
+    for attempts in range(1, BACKOFF.tries + 1):
+        turn = ("A", ()) if attempts % 2 else ("B", fields)
+        refuse(world, lee, RecordError(ErrorClass.TRANSIENT, turn[0], "busy", turn[1]))
+        assert sent(world)["retry"] == 1
+        assert row(world)[:2] == (
+            ("queued", 1) if attempts == 1 else ("waits" if attempts < BACKOFF.tries else "parked", attempts)
+        )
+        pass_time(world)
+    assert sent(world) == NONE
+    refuse(world, lee, RULE)
+    world.conn.execute("update hub.contact set first_name = 'Bob'")
+    sent(world)
+    assert row(world) == ("parked", 1, None), "another refusal, which is certain, begins anew"
+
+
 def test_what_changes_is_tried_at_once(world: World, lee: UUID) -> None:
     refuse(world, lee, LOCKED)
     world.conn.execute("update hub.contact set first_name = 'Ann'")
