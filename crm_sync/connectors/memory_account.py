@@ -81,7 +81,7 @@ class MemoryAccount:
         self._put(object_name, crm_id, {**self.row(object_name, crm_id).values, **self._rewritten(values)})
 
     def person_delete(self, object_name: str, crm_id: str) -> None:
-        """A person deletes a record. KeyError if it was never there."""
+        """A person deletes a record, and references to it are blank. KeyError if it was never there."""
         self._put(object_name, crm_id, self.row(object_name, crm_id).values, deleted=True)
 
     def person_purge(self, object_name: str, crm_id: str) -> None:
@@ -100,12 +100,6 @@ class MemoryAccount:
         unique = {info.name for info in self.fields.get(object_name, {}).values() if info.unique}
         gained = {n: v for n, v in lost.items() if n not in unique and kept.get(n) is None}
         self._put(object_name, winner, {**kept, **gained})
-        for other, infos in self.fields.items():
-            references = {info.name for info in infos.values() if info.vendor_type == "reference"}
-            for row in self.rows(other):
-                moved = {name: winner for name in references if row.values.get(name) == loser}
-                if moved:
-                    self.person_edit(other, row.id, moved)
 
     def person_convert(
         self, object_name: str, lead: str, contact: str, company: str | None = None, deal: str | None = None
@@ -224,14 +218,18 @@ class MemoryAccount:
         return RecordError(ErrorClass.VALIDATION, code, text, (info.name,))
 
     def _rewritten(self, values: Values) -> dict[str, str | None]:
-        def rewrite(name: str, value: str | None) -> str | None:
-            rule = self.habits.normalisers.get(name)
-            return (rule(value) if rule and value else value) or None
-
-        return {name: rewrite(name, value) for name, value in values.items()}
+        rules = self.habits.normalisers
+        return {n: (rules[n](v) if v and n in rules else v) or None for n, v in values.items()}
 
     def _new_id(self, object_name: str) -> str:
         return f"{object_name}-{next(self._ids):08d}"
+
+    def _refer(self, crm_id: str, now: str | None) -> None:
+        """References to this record are to another one from now on, or blank."""
+        for other, infos in self.fields.items():
+            for name in (info.name for info in infos.values() if info.vendor_type == "reference"):
+                for row in [row for row in self.rows(other) if row.values.get(name) == crm_id]:
+                    self.person_edit(other, row.id, {name: now})
 
     def _put(
         self,
@@ -251,6 +249,8 @@ class MemoryAccount:
         became = became or (versions[-1].became if versions else ())
         row = Row(crm_id, dict(values), modified, visible_at, deleted, merged_into, became)
         versions.append(row)
+        if deleted:
+            self._refer(crm_id, merged_into)
         return row
 
 

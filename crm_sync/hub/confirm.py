@@ -16,9 +16,10 @@ from uuid import UUID
 
 from psycopg import Connection, sql
 
+from crm_sync.core.deletes import PRESENCE
 from crm_sync.core.normalise import to_hub
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
-from crm_sync.hub import life_sent, mirror, review, told
+from crm_sync.hub import life_sent, mirror, references_gone, review, told
 from crm_sync.hub.intents import Intent, as_json
 from crm_sync.hub.sql import base_table, from_text, ident, mirror_table
 
@@ -89,12 +90,19 @@ def _confirm(conn: Connection, stream: StreamSpec, run_id: str | None) -> None:
     _judge(conn, stream, fields)
     life_sent.replace(conn, stream)
     _move_base(conn, stream, fields)
+    references_gone.back(conn, stream, _once_more(conn))
     _journal(conn, stream, run_id)
     review.close_written(conn, stream)
     conn.execute(
         "delete from sync.intent i using accepted a where i.connection = %s and i.entity = %s and i.hub_id = a.hub_id",
         [stream.connection, stream.entity],
     )
+
+
+def _once_more(conn: Connection) -> list[UUID]:
+    """Records that the CRM did not have any more, and has again."""
+    again = "select hub_id from accepted where kind = 'create' and reasons ? %s"
+    return [row[0] for row in conn.execute(again, [PRESENCE])]
 
 
 def arrived(

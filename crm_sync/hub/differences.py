@@ -14,6 +14,7 @@ from psycopg.rows import args_row
 from crm_sync.core.decide import OVERWRITTEN, Difference
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, StreamSpec
 from crm_sync.hub import aliases, doubts, frozen, rules
+from crm_sync.hub.references_gone import crm_changed
 from crm_sync.hub.sql import (
     alive,
     base_of,
@@ -28,15 +29,15 @@ from crm_sync.hub.sql import (
 )
 
 
-def _row(spec: FieldSpec) -> sql.Composed:
+def _row(stream: StreamSpec, spec: FieldSpec) -> sql.Composed:
     """One branch of the view: the four values of a field as text, and what changed, if anything differs."""
     now = hub_now(spec)
     then = ident("b", f"{spec.name}_hub")
     crm, crm_then = ident("m", spec.name), ident("b", f"{spec.name}_crm")
     return sql.SQL(
         "select {}::text as field, {} as hub_now, {} as hub_then, {} as crm_now, {} as crm_then,"
-        " {changed} as hub_changed, {crm} is distinct from {crm_then} as crm_changed, {agreed} as agreed"
-        " where {changed} or {crm} is distinct from {crm_then} or not {agreed}"
+        " {changed} as hub_changed, {theirs} as crm_changed, {agreed} as agreed"
+        " where {changed} or {theirs} or not {agreed}"
     ).format(
         sql.Literal(spec.name),
         to_text(spec, now),
@@ -44,8 +45,7 @@ def _row(spec: FieldSpec) -> sql.Composed:
         crm,
         crm_then,
         changed=hub_changed(spec),
-        crm=crm,
-        crm_then=crm_then,
+        theirs=crm_changed(stream, spec),
         agreed=ident("b", f"{spec.name}_agreed"),
     )
 
@@ -68,7 +68,7 @@ def create_view(stream: StreamSpec) -> sql.Composed:
         hub=hub_table(stream.entity),
         mirror=mirror_table(stream),
         alive=alive("m"),
-        rows=sql.SQL("\nunion all ").join(_row(spec) for spec in stream.fields),
+        rows=sql.SQL("\nunion all ").join(_row(stream, spec) for spec in stream.fields),
     )
 
 
@@ -148,13 +148,10 @@ def _overwrites(stream: StreamSpec) -> sql.Composable:
     )
 
 
-def differs(spec: FieldSpec) -> sql.Composable:
+def differs(stream: StreamSpec, spec: FieldSpec) -> sql.Composable:
     """Condition over h, b and m (hub, base, mirror): the field is in the view, unless it is frozen."""
-    return sql.SQL("({} or {} is distinct from {} or not {})").format(
-        hub_changed(spec),
-        ident("m", spec.name),
-        ident("b", f"{spec.name}_crm"),
-        ident("b", f"{spec.name}_agreed"),
+    return sql.SQL("({} or {} or not {})").format(
+        hub_changed(spec), crm_changed(stream, spec), ident("b", f"{spec.name}_agreed")
     )
 
 
@@ -173,7 +170,7 @@ def still(conn: Connection, stream: StreamSpec, hub_ids: Iterable[UUID]) -> set[
             hub=hub_table(stream.entity),
             mirror=mirror_table(stream),
             alive=alive("m"),
-            differs=sql.SQL(" or ").join(map(differs, fields)),
+            differs=sql.SQL(" or ").join(differs(stream, spec) for spec in fields),
         ),
         [list(hub_ids)],
     ).fetchall()
@@ -197,5 +194,6 @@ def _hub_id_of(stream: StreamSpec, entity: str) -> sql.Composable:
 
 def _crm_id_of(stream: StreamSpec, entity: str) -> sql.Composable:
     return sql.SQL(
-        "(select l.crm_id from {} l join {} t on t.id = l.hub_id where l.hub_id = d.hub_now::uuid)"
-    ).format(base_of(stream, entity), hub_table(entity))
+        "(select l.crm_id from {} l join {} t on t.id = l.hub_id where l.hub_id = d.hub_now::uuid"
+        " and not exists (select from {} m where m.crm_id = l.crm_id and m.deleted))"
+    ).format(base_of(stream, entity), hub_table(entity), ident(stream.connection, entity))

@@ -18,6 +18,7 @@ from crm_sync.core.spec import Direction, FieldSpec, FieldType, Policy, StreamSp
 from crm_sync.hub import frozen
 from crm_sync.hub.differences import differs
 from crm_sync.hub.life import CONCERNED
+from crm_sync.hub.references_gone import crm_changed
 from crm_sync.hub.sql import alive, base_table, hub_changed, hub_now, hub_table, ident, mirror_table, to_text
 
 Side = Literal["hub", "crm"]
@@ -169,7 +170,7 @@ def _conditions(
     moves = [
         (spec, moved)
         for spec in stream.fields
-        if spec.name not in seen and (moved := _moves(spec, side, force=force)) is not None
+        if spec.name not in seen and (moved := _moves(stream, spec, side, force=force)) is not None
     ]
     there = sql.SQL("h.archived_at is null and h.id is not null and m.crm_id is not null and {}").format(
         alive("m")
@@ -218,11 +219,11 @@ def _deletions(stream: StreamSpec, side: Side) -> sql.Composable | None:
     )
 
 
-def _moves(spec: FieldSpec, side: Side, *, force: bool) -> sql.Composable | None:
+def _moves(stream: StreamSpec, spec: FieldSpec, side: Side, *, force: bool) -> sql.Composable | None:
     """Condition: the field's value is written to `side`; None if it never is."""
-    ours, theirs = _changed(spec)
+    ours, theirs = hub_changed(spec), crm_changed(stream, spec)
     agreed = ident("b", f"{spec.name}_agreed")
-    parts = {"ours": ours, "theirs": theirs, "agreed": agreed, "differs": differs(spec)}
+    parts = {"ours": ours, "theirs": theirs, "agreed": agreed, "differs": differs(stream, spec)}
     parts |= {"mine": hub_now(spec), "crm": ident("m", spec.name)}
     winners = {
         "hub": {Policy.CRM_WINS, Policy.MOST_RECENT_WINS},
@@ -252,12 +253,6 @@ def _moves(spec: FieldSpec, side: Side, *, force: bool) -> sql.Composable | None
         "case when {agreed} then {ours} and (not {theirs} or " + unless + ")"
         " else {mine} is not null and ({crm} is null or " + ("true" if wins else "false") + ") end"
     ).format(**parts)
-
-
-def _changed(spec: FieldSpec) -> tuple[sql.Composable, sql.Composable]:
-    """Conditions: our side, and the CRM's, is not what it was when they last agreed."""
-    theirs = sql.SQL("({} is distinct from {})").format(ident("m", spec.name), ident("b", f"{spec.name}_crm"))
-    return hub_changed(spec), theirs
 
 
 def _lost(spec: FieldSpec, side: Side) -> sql.Composable:

@@ -192,7 +192,7 @@ def digests(
     ).format(
         number=_number(lows, "b"),
         differ=sql.SQL("").join(
-            sql.SQL(" or {} or {}").format(differs(spec), apart(spec, ident("m", spec.name)))
+            sql.SQL(" or {} or {}").format(differs(stream, spec), apart(spec, ident("m", spec.name)))
             for spec in fields
         ),
         hashes=_hashes(ident("b", f"{spec.name}_crm") for spec in fields),

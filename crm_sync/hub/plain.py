@@ -88,7 +88,7 @@ def _stage(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> lis
     able = [spec for spec in fields if is_able(spec)]
     if not able:
         return []
-    selected = [part for spec in able for part in _columns(spec)]
+    selected = [part for spec in able for part in _columns(stream, spec)]
     conn.execute("drop table if exists pg_temp.moving")
     conn.execute(
         sql.SQL(
@@ -104,10 +104,10 @@ def _stage(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> lis
             hub=hub_table(stream.entity),
             mirror=mirror_table(stream),
             alive=alive("m"),
-            some=sql.SQL(" or ").join(map(differs, able)),
+            some=sql.SQL(" or ").join(differs(stream, spec) for spec in able),
             all=sql.SQL(" and ").join(
                 sql.SQL("case when {} then {} else true end").format(
-                    differs(spec), _is_plain(spec) if spec in able else sql.SQL("false")
+                    differs(stream, spec), _is_plain(spec) if spec in able else sql.SQL("false")
                 )
                 for spec in fields
             ),
@@ -153,8 +153,8 @@ def _is_plain(spec: FieldSpec) -> sql.Composable:
     )
 
 
-def _columns(spec: FieldSpec) -> list[sql.Composable]:
-    moves = differs(spec)
+def _columns(stream: StreamSpec, spec: FieldSpec) -> list[sql.Composable]:
+    moves = differs(stream, spec)
     reason: sql.Composable = sql.SQL("case when {} then {} else {} end").format(
         ident("b", f"{spec.name}_agreed"),
         sql.Literal("changed in the CRM"),

@@ -21,6 +21,7 @@ from crm_sync.hub import (
     merge,
     parked,
     plain,
+    references_gone,
     review,
     rules,
 )
@@ -149,6 +150,7 @@ class _Chunk:
     def _look(self, hub_ids: set[UUID]) -> set[UUID]:
         """Decide about linked records; returns those that still have something to be done elsewhere."""
         doubtful = settle_seen(self.work, list(hub_ids))
+        references_gone.note(self.conn, self.stream, sorted(hub_ids - doubtful))
         self.life.look(sorted(hub_ids - doubtful))  # what is gone has no fields, and what came back has
         self._holds = self.life.took
         taken = self._take_plain(list(hub_ids - doubtful))

@@ -13,7 +13,7 @@ import psycopg
 from crm_sync.core.decide import Kind, Verdict
 from crm_sync.core.life import Here
 from crm_sync.core.spec import Direction
-from crm_sync.hub import life, life_take, rules
+from crm_sync.hub import life, life_take, references_gone, rules
 from crm_sync.steps.gate import Gate
 from crm_sync.steps.reasons import invalid_value, refused_by_hub
 from crm_sync.steps.work import Work
@@ -55,6 +55,10 @@ class Life:
             [v.difference.hub_id for v in takes if v.value != Here.PRESENT and not by_person(v)]
         )
         done = self._apply(takes)
+        returned = [
+            d.hub_id for d in (v.difference for v in verdicts) if d.crm_now == Here.PRESENT != d.crm_then
+        ]
+        references_gone.back(work.conn, work.stream, returned)
         rules.note(work.conn, work.stream, verdicts)
         agreed = [v for v in verdicts if v.kind is Kind.CONVERGED]
         life.agree(
