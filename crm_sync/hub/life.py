@@ -42,19 +42,28 @@ def verdicts(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> l
 
 
 def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[Presence]:
-    """Those of these records whose being there is not what both sides agreed on, with what is needed to decide."""
+    """Those of these records whose being there is not what both sides agreed on, with what is needed to decide.
+
+    A decision is about what the person could know: one about a record that was edited after the conflict was last brought
+    up to date does not count. Hence the hub's time of an edited record is that of its last edit.
+    """
     query = sql.SQL(
         "with moved as materialized (select b.hub_id, b.crm_id, coalesce(h.xmin::text, '') as hub_version,"
         " {hub_now} as hub_now, b.hub_state as hub_then, {crm_now} as crm_now, b.crm_state as crm_then,"
         " m.modified_at as crm_at, h.archived_at, {edited} as edited from {base} b"
         " join {mirror} m on m.crm_id = b.crm_id left join {hub} h on h.id = b.hub_id"
         " where b.hub_id = any(%(ids)s) and {moved})"
-        " select v.*, coalesce(t.deleted_at, p.changed_at, v.archived_at) as hub_at,"
-        " coalesce(t.deleted_by, p.changed_by) as hub_by, c.id as conflict, c.decided_by,"
-        " case when c.status = 'skipped' then 'skip' else c.decision end as decision from moved v"
+        " select v.*, n.hub_at, n.hub_by, c.id as conflict, c.decided_by, case when c.status = 'skipped' then 'skip'"
+        " when v.edited and case v.crm_now when 'present' then v.crm_at is distinct from c.crm_changed_at"
+        " else n.hub_at is distinct from c.hub_changed_at end then null else c.decision end as decision from moved v"
         " left join sync.tombstone t on v.hub_now = 'deleted' and t.entity = {entity} and t.hub_id = v.hub_id"
         " left join sync.provenance p on v.hub_now <> 'deleted' and p.entity = {entity} and p.hub_id = v.hub_id"
         " and p.field = 'archived_at'"
+        " left join lateral (select l.changed_at, l.changed_by from sync.provenance l where v.edited"
+        " and v.crm_now = 'deleted' and l.entity = {entity} and l.hub_id = v.hub_id"
+        " order by l.changed_at desc, l.field limit 1) e on true"
+        " cross join lateral (select coalesce(e.changed_at, t.deleted_at, p.changed_at, v.archived_at) as hub_at,"
+        " coalesce(e.changed_by, t.deleted_by, p.changed_by) as hub_by) n"
         " left join review.conflict c on c.connection = {connection} and c.entity = {entity} and c.hub_id = v.hub_id"
         " and c.field = {field} and c.status in ('open', 'decided', 'skipped')"
         " and c.hub_value = v.hub_now and c.crm_value = v.crm_now order by v.hub_id"

@@ -57,7 +57,8 @@ _COLUMNS = sql.SQL(
 
 def record(conn: Connection, stream: StreamSpec, disputes: Iterable[Verdict], run_id: str | None) -> None:
     """Open a conflict for each dispute, or bring the one that is there up to date. A skipped conflict stays
-    skipped, and a decision stays made, as long as neither value changed."""
+    skipped, and a decision stays made, as long as neither value changed. A conflict about being there is about the rest
+    of the record too: it is asked anew when that was edited meanwhile."""
     with conn.cursor() as cursor:
         cursor.executemany(
             "insert into review.conflict as c (connection, entity, hub_id, crm_id, field, hub_value, crm_value,"
@@ -69,7 +70,10 @@ def record(conn: Connection, stream: StreamSpec, disputes: Iterable[Verdict], ru
             " hub_changed_at = excluded.hub_changed_at, hub_changed_by = excluded.hub_changed_by,"
             " crm_changed_at = excluded.crm_changed_at, suggestion = excluded.suggestion, reason = excluded.reason,"
             " run_id = excluded.run_id, evidence = excluded.evidence, values_at = clock_timestamp(), status = 'open', decision = null, decided_by = null, decided_at = null"
-            " where (c.hub_value, c.crm_value) is distinct from (excluded.hub_value, excluded.crm_value)",
+            " where (c.hub_value, c.crm_value) is distinct from (excluded.hub_value, excluded.crm_value)"
+            f" or c.field = '{PRESENCE}' and c.status <> 'skipped'"
+            " and (c.reason, c.suggestion, c.hub_changed_at, c.crm_changed_at) is distinct from"
+            " (excluded.reason, excluded.suggestion, excluded.hub_changed_at, excluded.crm_changed_at)",
             [
                 (stream.connection, stream.entity, d.hub_id, d.crm_id, d.field, d.hub_now, d.crm_now, v.value,
                  d.hub_then, d.crm_then, d.hub_at, d.hub_by, d.crm_at, v.suggestion, v.reason, run_id, d.evidence)

@@ -223,7 +223,7 @@ class _Chunk:
         applied_keys = {(v.difference.hub_id, v.difference.field) for v in applied}
         rest = [v for v in verdicts if (v.difference.hub_id, v.difference.field) not in applied_keys]
         still = [(v.difference.hub_id, v.difference.field) for v in rest]
-        review.close(self.conn, self.stream, hub_ids, [*still, *((i, PRESENCE) for i in self.life.open)])
+        review.close(self.conn, self.stream, hub_ids, [*still, *((i, PRESENCE) for i in self.life.unsettled)])
         # Parked: what would come in waits there, not in the queue.
         waits = withheld | {p.hub_id for p in self.work.failed}
         coming_in = (Kind.TAKE, Kind.CONVERGED)

@@ -24,7 +24,7 @@ _COUNTED = {Here.ARCHIVED: "archived", Here.DELETED: "deleted", Here.PRESENT: "r
 def by_person(v: Verdict) -> bool:
     """Whether a person has decided exactly this."""
     d = v.difference
-    return d.decision is not None and not (d.decided_by or "").startswith("auto_resolve ")
+    return d.decision in ("use_hub", "use_crm") and not (d.decided_by or "").startswith("auto_resolve ")
 
 
 class Watch(Protocol):
@@ -34,14 +34,15 @@ class Watch(Protocol):
 
 
 class Life:
-    """One chunk's records. open: those about which something remains to be done elsewhere. took: whether hub rows are
-    held."""
+    """One chunk's records. open: those about which something remains to be done elsewhere. unsettled: these, and those that
+    are parked: their conflicts, and what was decided about them, stay. took: whether hub rows are held."""
 
     def __init__(self, work: Work, watch: Watch, gate: Gate) -> None:
         self.work = work
         self.watch = watch
         self.gate = gate
         self.open: set[UUID] = set()
+        self.unsettled: set[UUID] = set()
         self.took = False
 
     def look(self, hub_ids: Sequence[UUID]) -> None:
@@ -64,10 +65,11 @@ class Life:
         life.agree(
             work.conn, work.stream, [(d.hub_id, d.hub_now, d.crm_now) for d in (v.difference for v in agreed)]
         )
-        settled = done | {v.difference.hub_id for v in agreed} | {p.hub_id for p in work.failed}
-        self.open = {v.difference.hub_id for v in verdicts} - settled
+        settled = done | {v.difference.hub_id for v in agreed}
+        self.unsettled = {v.difference.hub_id for v in verdicts} - settled
         if work.stream.direction is Direction.INBOUND:  # nobody sends
-            self.open -= {v.difference.hub_id for v in verdicts if v.kind is Kind.PUSH}
+            self.unsettled -= {v.difference.hub_id for v in verdicts if v.kind is Kind.PUSH}
+        self.open = self.unsettled - {p.hub_id for p in work.failed if p.hub_id is not None}
         self._count(verdicts, [v for v in takes if v.difference.hub_id in done])
 
     def _apply(self, takes: Sequence[Verdict]) -> set[UUID]:

@@ -5,11 +5,13 @@ from collections.abc import Callable
 import pytest
 
 from crm_sync.connectors.crm import Operation
+from crm_sync.core.decide import Kind
 from crm_sync.core.errors import CrmError, ErrorClass, HeldBackError, RecordError
 from crm_sync.core.rules import When
-from crm_sync.hub import dirty, holds, review
+from crm_sync.hub import dirty, holds, life, review
 from crm_sync.hub.store import Store
 from crm_sync.steps import ruling, why
+from crm_sync.steps.life import by_person
 from crm_sync.steps.options import Report
 from crm_sync.steps.story import Story
 from tests.steps.world import CONNECTION, World
@@ -697,3 +699,83 @@ def test_a_reference_comes_back_to_the_crm_that_brought_its_target_back(make: Ma
         world.one("select count(*) from sync.provenance where entity = 'company' and changed_by = 'hub'") == 0
     )
     _quiet(world)
+
+
+def test_a_decision_is_about_what_was_known_of_the_record_in_the_crm(make: Make) -> None:
+    world = make("archive", "review")
+    acme = world.accounts["acme"]
+    crm_id = _ann(world)
+    world.conn.execute("delete from hub.contact")
+    _settle(world)
+    (asked,) = review.find(world.conn)
+    assert (asked.reason, asked.suggestion) == ("deleted in the hub: deletes: review", "use_hub")
+    acme.person_edit("Contact", crm_id, {"FirstName": "Important"})
+    _settle(world)
+    (asked,) = review.find(world.conn)
+    assert (asked.reason, asked.suggestion) == (
+        "deleted in the hub, and edited on the other side",
+        "use_crm",
+    )
+    _decide(world, "use_hub")
+    acme.person_edit("Contact", crm_id, {"FirstName": "Later still"})  # nobody knew of it
+    _settle(world)
+    assert _alive(world) == [crm_id]
+    assert [c.id for c in review.find(world.conn)] == [asked.id]
+    _decide(world, "use_hub")  # now everything is known
+    _settle(world)
+    assert _alive(world) == []
+    assert world.one("select status from review.conflict") == "applied"
+    _quiet(world)
+
+
+def test_a_decision_is_about_what_was_known_of_the_record_in_the_hub(make: Make) -> None:
+    world = make("propagate", "review")
+    crm_id = _ann(world)
+    world.conn.execute("update hub.contact set first_name = 'Ann'")
+    world.accounts["acme"].person_delete("Contact", crm_id)
+    _settle(world)
+    _decide(world, "use_crm")
+    world.conn.execute("update hub.contact set first_name = 'Anna'")  # nobody knew of it
+    _settle(world)
+    assert world.hub("contact", "first_name") == [{"first_name": "Anna"}]
+    _decide(world, "use_crm")
+    _settle(world)
+    assert world.hub("contact") == []
+    assert world.one("select status from review.conflict") == "applied"
+    _quiet(world)
+
+
+def test_a_decision_that_the_hub_refuses_stays_made(make: Make) -> None:
+    world = make("review", "review")
+    crm_id = _ann(world)
+    world.conn.execute("create table public.orders (contact uuid references hub.contact (id))")
+    world.conn.execute("insert into public.orders select id from hub.contact")
+    world.accounts["acme"].person_delete("Contact", crm_id)
+    _settle(world)
+    _decide(world, "use_crm")
+    _settle(world)
+    assert world.conn.execute("select status, decision from review.conflict").fetchall() == [
+        ("decided", "use_crm")
+    ]
+    assert world.one("select count(*) from sync.parked") == 1
+    assert world.one("select count(*) from sync.dirty") == 0
+    world.conn.execute("drop table public.orders")
+    dirty.mark_parked(world.conn, world.system.stream("acme", "contact"))
+    _settle(world)
+    assert world.hub("contact") == []
+    assert world.one("select status from review.conflict") == "applied"
+    assert world.one("select count(*) from sync.parked") == 0
+
+
+def test_what_was_skipped_was_decided_by_nobody(make: Make) -> None:
+    world = make("propagate", "review")
+    crm_id = _ann(world)
+    world.conn.execute("update hub.contact set first_name = 'Ann'")
+    world.accounts["acme"].person_delete("Contact", crm_id)
+    _settle(world)
+    _decide(world, "skip")
+    world.conn.execute("update hub.contact set first_name = null")
+    ids = [world.one("select id from hub.contact")]
+    (found,) = life.verdicts(world.conn, world.system.stream("acme", "contact"), ids)
+    assert (found.kind, found.difference.decision) == (Kind.TAKE, "skip")
+    assert not by_person(found)  # so the guard counts it
