@@ -18,6 +18,7 @@ from crm_sync.connectors.hubspot.rows import Shape, shape
 from crm_sync.connectors.hubspot.search import Filter
 from crm_sync.connectors.hubspot.values import page
 from crm_sync.connectors.taking_part import TakingPart, is_filtered
+from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.core.spec import StreamSpec
 
 MAX_GROUPS = 4  # of which each has a condition, and three filters of the walk through the window
@@ -50,13 +51,23 @@ class HubSpotTakingPart(TakingPart):
             yield page(({CRM_ID: str(r["id"]), MODIFIED_AT: found.modified(r)} for r in records), ())
 
     def fulfilling(self, stream: StreamSpec, crm_ids: Sequence[str]) -> set[str]:
-        """By search, 100 ids a call, as late as search is."""
+        """By search, 100 ids a call, as late as search is.
+
+        Raises CrmError if HubSpot counts more records than it shows: what is not shown would pass for outside.
+        """
         found, conditions = self._shape(stream), self._conditions(stream)
         inside: set[str] = set()
         for some in chunks(list(dict.fromkeys(crm_ids)), BATCH):
             among = {"propertyName": search.OBJECT_ID, "operator": "IN", "values": some}
             asked = search.body([[among, *conditions]], search.OBJECT_ID, [search.OBJECT_ID])
-            inside.update(str(record["id"]) for record in self._reader.found(found, asked).records)
+            answer = self._reader.found(found, asked)
+            if answer.more:  # so few ids never have a second page
+                raise CrmError(
+                    ErrorClass.TRANSIENT,
+                    f"{stream.name}: a search by {len(some)} record ids showed fewer records than it counted; nothing was"
+                    " taken for outside the filter, run the sync again",
+                )
+            inside.update(str(record["id"]) for record in answer.records)
         return inside
 
     def references(

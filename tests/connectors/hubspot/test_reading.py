@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -96,6 +97,19 @@ def test_searches_with_wrong_rows_lose_nothing(crm, calm, monkeypatch, rows):
     calm.control("faults", [fault])
     assert by_id(read(crm, CONTACT, LONG_AGO)) == whole
     assert calm.control("faults")["faults"][0]["hits"] > 0
+
+
+def test_a_search_by_id_that_stays_short_leaves_nobody_out(joined, calm):
+    """What it counts and does not show would pass for records that left the filter."""
+    crm = joined(sleep=lambda _: None)
+    known = list(by_id(read(crm, CONTACT, LONG_AGO)))
+    filtered = replace(CONTACT, filters=(Condition("lastname", Operator.IS_NOT_BLANK),))
+    whole = crm.fulfilling(filtered, known)
+    assert len(whole) > 20
+    calm.control("faults", [{"match": {"path": "/search$"}, "every": 1, "effect": {"rows": "lose"}}])
+    with pytest.raises(CrmError, match="showed fewer records") as told:
+        crm.fulfilling(filtered, known)
+    assert told.value.error_class is ErrorClass.TRANSIENT
 
 
 def test_the_overlap_covers_the_lag(joined):
