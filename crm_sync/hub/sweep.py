@@ -71,7 +71,7 @@ def note(conn: Connection, listing: int, page: Page) -> None:
 def doubtful(conn: Connection, stream: StreamSpec, listing: int) -> Iterator[list[str]]:
     """The records of which the mirror says something else than the listing, which has come to its end: those that it
     did not show though the mirror had them as live before it began, and those that it showed though the mirror has them
-    as deleted. By the thousand, to be asked about; each outside a transaction."""
+    as deleted or outside. By the thousand, to be asked about; each outside a transaction."""
     conn.execute("drop table if exists pg_temp.doubtful")
     conn.execute('create temporary table doubtful (crm_id text collate "C" primary key)')
     with conn.transaction():
@@ -82,7 +82,7 @@ def doubtful(conn: Connection, stream: StreamSpec, listing: int) -> Iterator[lis
                 "insert into doubtful select m.crm_id from {mirror} m left join (select distinct u.crm_id"
                 " from sync.seen s cross join lateral string_to_table(s.crm_ids, chr(10)) u(crm_id) where s.listing = %s) l"
                 ' on l.crm_id collate "C" = m.crm_id where case when l.crm_id is null then not m.deleted and not m.outside'
-                " and m.seen_at < (select begun_at from sync.listing where id = %s) else m.deleted end"
+                " and m.seen_at < (select begun_at from sync.listing where id = %s) else m.deleted or m.outside end"
             ).format(mirror=mirror_table(stream)),
             [listing, listing],
         )

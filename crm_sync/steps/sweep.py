@@ -36,23 +36,26 @@ def sweep(store: Store, crm: Crm, stream: StreamSpec, listing: int) -> dict[str,
 
 
 def settle(store: Store, crm: Crm, stream: StreamSpec, crm_ids: list[str]) -> dict[str, int]:
-    """Look these records up, and note those that are gone, or do not fulfil the filter. Returns counts."""
+    """Look these records up, and note those that are gone, and which do not fulfil the filter, or do again. Returns
+    counts."""
     pages = list(crm.by_ids(stream, crm_ids))
     at = crm.now()
     told = {crm_id: row for page in pages for crm_id, row in _rows(page).items()}
     live = [crm_id for crm_id in crm_ids if crm_id in told and not told[crm_id].deleted]
-    inside = (
-        set(live) if not is_filtered(stream) else _inside(crm, stream, told, live, since=at - crm.overlap)
-    )
+    lately = _lately(told, live, since=at - crm.overlap) if is_filtered(stream) else set()
+    asked = [crm_id for crm_id in live if crm_id not in lately]
+    inside = crm.fulfilling(stream, asked) if is_filtered(stream) and asked else set(asked)
     counts = dict.fromkeys(("updated", "deleted", "left"), 0)
     with store.transaction() as conn:
         hub.distrust(conn, stream, live)
         for page in pages:
-            merged = mirror.merge(conn, stream, page, looked_up=True)
-            counts["updated"] += merged.updated
-            counts["deleted"] += merged.deleted
+            for part, listed in ((_only(page, inside), True), (_only(page, set(told) - inside), False)):
+                if part.batch.num_rows:
+                    merged = mirror.merge(conn, stream, part, looked_up=True, listed=listed)
+                    counts["updated"] += merged.updated
+                    counts["deleted"] += merged.deleted
         counts["deleted"] += hub.delete(conn, stream, sorted(set(crm_ids) - set(told)), at)
-        counts["left"] += hub.leave(conn, stream, dict.fromkeys(sorted(set(live) - inside)))
+        counts["left"] += hub.leave(conn, stream, dict.fromkeys(sorted(set(asked) - inside)))
     return counts
 
 
@@ -87,14 +90,10 @@ class _Row(NamedTuple):
     deleted: bool
 
 
-def _inside(
-    crm: Crm, stream: StreamSpec, told: Mapping[str, _Row], live: Sequence[str], since: datetime
-) -> set[str]:
-    """Those of the live records that fulfil the filter, as far as is known yet: an index may lag behind what was modified
-    lately (`since`), of which the next windows tell."""
-    lately = {crm_id for crm_id in live if (at := told[crm_id].at) is None or at >= since}
-    asked = [crm_id for crm_id in live if crm_id not in lately]
-    return lately | (crm.fulfilling(stream, asked) if asked else set())
+def _lately(told: Mapping[str, _Row], live: Sequence[str], since: datetime) -> set[str]:
+    """The live records of which nobody can tell yet whether they fulfil the filter: an index may lag behind what was
+    modified lately (`since`), of which the next windows tell."""
+    return {crm_id for crm_id in live if (at := told[crm_id].at) is None or at >= since}
 
 
 def _rows(page: BatchPage) -> dict[str, _Row]:

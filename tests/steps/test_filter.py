@@ -9,6 +9,8 @@ from crm_sync.hub.store import Store
 from crm_sync.mapping.load import load_texts
 from crm_sync.steps import why
 from crm_sync.steps.allowance import Share
+from crm_sync.steps.listing import sweep_ids
+from crm_sync.steps.options import Options
 from crm_sync.steps.story import State
 from crm_sync.steps.verify import verify
 from tests.steps.world import World
@@ -183,6 +185,26 @@ def test_another_filter_is_settled_by_the_next_full_read(customers: World) -> No
     later(customers, full=True)
     assert (outside(customers, crm_id), outside(customers, other)) == (False, True)
     later(customers)
+    assert customers.one("select count(*) from sync.dirty") == 0
+
+
+def test_one_that_comes_back_without_a_trace_is_found_by_a_sweep(customers: World) -> None:
+    """By a formula, or a field of another record: its modification time says nothing."""
+    crm_id, other = ann(customers), ann(customers)
+    for one in (crm_id, other):
+        edit(customers, one, Kind="former", LastName="Changed")
+    later(customers)
+    ann(customers, "other")  # the windows go on from here
+    customers.accounts["acme"].row("Contact", crm_id).values["Kind"] = "customer"
+    later(customers)
+    assert outside(customers, crm_id) is True, "no window has shown it"
+    stream = customers.system.stream("acme", "contact")
+    with Store(customers.url, run_id="sweep") as store:
+        assert sweep_ids(store, customers.crms["acme"], stream, Options()).counts["updated"] == 1
+        assert sweep_ids(store, customers.crms["acme"], stream, Options()).counts["updated"] == 0
+    assert (outside(customers, crm_id), outside(customers, other)) == (False, True)
+    later(customers)
+    assert {row["last_name"] for row in customers.hub("contact")} == {"Ann", "Changed"}
     assert customers.one("select count(*) from sync.dirty") == 0
 
 
