@@ -55,7 +55,7 @@ def take(
     """Apply the takes of those of these records that are plain; at most `show` values are told. `blanks` is told before
     which fields of which records are about to lose their value; what it raises ends everything.
 
-    Raises psycopg.IntegrityError or DataError if the hub table itself refuses a value.
+    Raises one of `refusals.REFUSED` if the hub table itself refuses a value.
     """
     fields = _stage(conn, stream, hub_ids)
     if not fields:

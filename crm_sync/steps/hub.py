@@ -27,6 +27,7 @@ from crm_sync.hub import (
 )
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.plain import Taken
+from crm_sync.hub.refusals import REFUSED
 from crm_sync.hub.store import Store
 from crm_sync.steps.bookkeeping import Bookkeeping
 from crm_sync.steps.conversion import follow_conversions
@@ -177,7 +178,7 @@ class _Chunk:
                     show=PREVIEW_ROWS - len(report.preview),
                     blanks=self.brake.blanks,
                 )
-        except (psycopg.IntegrityError, psycopg.DataError):
+        except REFUSED:
             return Taken()  # the others find out which record it is
         self._holds = self._holds or bool(taken.done)
         report.add("updated", len(taken.done))
@@ -242,7 +243,7 @@ class _Chunk:
             return set()
         try:
             return self._apply_at_once(verdicts)
-        except (psycopg.IntegrityError, psycopg.DataError) as error:
+        except REFUSED as error:
             records = sorted({v.difference.hub_id for v in verdicts})
             if len(records) == 1:
                 d = verdicts[0].difference

@@ -14,6 +14,7 @@ from crm_sync.core.decide import Kind, Verdict
 from crm_sync.core.life import Here
 from crm_sync.core.spec import Direction
 from crm_sync.hub import life, life_take, references_gone, rules
+from crm_sync.hub.refusals import REFUSED
 from crm_sync.steps.gate import Gate
 from crm_sync.steps.reasons import invalid_value, refused_by_hub
 from crm_sync.steps.work import Work
@@ -82,7 +83,7 @@ class Life:
                 done, refused = life_take.apply(work.conn, work.stream, takes, work.store.run_id)
                 if work.options.dry_run:  # it lasts, and an application must not wait for these rows
                     raise psycopg.Rollback(applying)
-        except (psycopg.IntegrityError, psycopg.DataError) as error:
+        except REFUSED as error:
             if len(takes) == 1:
                 d = takes[0].difference
                 work.failed.append(refused_by_hub(error, d.crm_id, hub_id=d.hub_id))

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-import psycopg
-
 from crm_sync.core.errors import ErrorClass
 from crm_sync.core.spec import Direction
 from crm_sync.hub import incoming, link, match_conflicts
 from crm_sync.hub.link import Linked
 from crm_sync.hub.parked import Parked
+from crm_sync.hub.refusals import REFUSED
 from crm_sync.steps.options import PREVIEW_ROWS
 from crm_sync.steps.reasons import invalid_value, refused_by_hub
 from crm_sync.steps.work import Work
@@ -50,7 +49,7 @@ class Linker:
                     work.store.run_id,
                     create=work.stream.direction is not Direction.OUTBOUND,
                 )
-        except (psycopg.IntegrityError, psycopg.DataError) as error:
+        except REFUSED as error:
             if first == last:
                 for crm_id in incoming.narrow(work.conn, first, last):
                     work.failed.append(refused_by_hub(error, crm_id))

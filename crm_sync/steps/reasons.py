@@ -36,20 +36,28 @@ _HUB_CODES = {
 """By SQLSTATE: which kind of constraint refused. Its name is in the reason."""
 
 
+def why_refused(error: psycopg.Error) -> str:
+    """What an error of `REFUSED` says. The words of a trigger, and of errors that name nothing, may quote the value."""
+    if error.diag.constraint_name or error.diag.column_name:
+        return error.diag.message_primary or "a constraint forbids it"
+    if isinstance(error, psycopg.DataError):
+        return "a value does not fit its column"
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return "the role of the sync may not write it"
+    return f"a trigger forbids it ({error.sqlstate}); its words are in the log of Postgres"
+
+
 def refused_by_hub(error: psycopg.Error, crm_id: str, *, hub_id: UUID | None = None) -> Parked:
     """What a constraint of the hub table says; its detail holds values and is left out."""
     diagnostic = error.diag
     code = _HUB_CODES.get(diagnostic.sqlstate or "", "HUB_REFUSED")
-    # Of other errors, and of a trigger's, the words may quote the value.
-    named = diagnostic.constraint_name or diagnostic.column_name
-    reason = diagnostic.message_primary if named else "a value does not fit its column"
     return Parked(
         "crm",
         crm_id,
         diagnostic.column_name or "",
         ErrorClass.VALIDATION,
         code,
-        f"the hub table refuses the record: {reason}",
+        f"the hub table refuses the record: {why_refused(error)}",
         None,
         hub_id,
         crm_id,
