@@ -37,6 +37,8 @@ def listed(words: Sequence[str], *, limit: int, as_json: bool) -> int:
             merged = console.value(f"{row['stream']} {row['record']} → {row['survivor']}")
             kept, other = row["kept"], row["other"]
             table.add_row(str(row["id"]), merged, "hub record", kept["hub_id"], other["hub_id"])
+            if row["note"]:
+                table.add_row("", console.value(row["note"]), "", "", "")
             for name, value in kept["values"].items():
                 table.add_row("", "", name, console.value(value), console.value(other["values"][name]))
         console.out.print(table)
@@ -87,6 +89,7 @@ def _row(conn: Connection, fields: Mapping[str, FieldSpec], merge: Waiting, mask
         "kept": {"hub_id": str(merge.kept_id), "values": shown(kept)},
         "other": {"hub_id": str(merge.hub_id), "values": shown(other)},
         "opened_at": merge.opened_at,
+        "note": merge.note,
     }
 
 

@@ -38,7 +38,7 @@ class Settled:
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """A row of `review.merge`: hub_id was linked with crm_id, which is a part of survivor now, which is linked with
-    kept_id. hub_there, kept_there: whether the hub still has them."""
+    kept_id. note: why what was decided could not be done."""
 
     id: int
     connection: str
@@ -51,6 +51,7 @@ class Waiting:
     decision: str | None
     decided_by: str | None
     opened_at: datetime
+    note: str = ""
 
 
 def settle(conn: Connection, stream: StreamSpec, run_id: str | None) -> Settled:
@@ -174,7 +175,7 @@ def waiting(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> di
 
 
 _COLUMNS = (
-    "id, connection, entity, crm_id, survivor, hub_id, kept_id, status, decision, decided_by, opened_at"
+    "id, connection, entity, crm_id, survivor, hub_id, kept_id, status, decision, decided_by, opened_at, note"
 )
 
 
@@ -191,8 +192,8 @@ def find(conn: Connection, *, ids: Sequence[int] | None = None, limit: int | Non
 def decide(conn: Connection, merge: Waiting, decision: Decision, person: str) -> None:
     """Note what becomes of the two hub records, and ask for both to be looked at: the next hub step follows."""
     conn.execute(
-        "update review.merge set status = 'decided', decision = %s, decided_by = %s, decided_at = clock_timestamp()"
-        " where id = %s and status in ('open', 'decided')",
+        "update review.merge set status = 'decided', decision = %s, decided_by = %s, decided_at = clock_timestamp(),"
+        " note = '' where id = %s and status in ('open', 'decided')",
         [decision, person, merge.id],
     )
     conn.execute(
@@ -243,6 +244,15 @@ def withdraw(conn: Connection, stream: StreamSpec, crm_ids: Sequence[str]) -> No
             " and status in ('open', 'decided')",
             [stream.connection, stream.entity, list(crm_ids)],
         )
+
+
+def reopen(conn: Connection, merge: Waiting, note: str) -> None:
+    """What was decided cannot be done: it is shown again, with the reason."""
+    conn.execute(
+        "update review.merge set status = 'open', decision = null, decided_by = null, decided_at = null, note = %s"
+        " where id = %s",
+        [note, merge.id],
+    )
 
 
 def close(conn: Connection, merge: Waiting) -> None:

@@ -53,7 +53,7 @@ def possible(conn: Connection, joining: Joining) -> bool:
 
 
 def join(conn: Connection, joining: Joining) -> None:
-    """Make one of the two, in the caller's transaction. Raises psycopg.IntegrityError if a constraint of the user's
+    """Make one of the two, in the caller's transaction. Raises one of `refusals.REFUSED` if the user's database
     forbids it."""
     _repoint(conn, joining)
     _links(conn, joining)

@@ -13,6 +13,8 @@ from crm_sync.hub.dirty import Entry
 from crm_sync.hub.merges import Settled, Waiting
 from crm_sync.hub.merges_join import Joining
 from crm_sync.hub.parked import Parked
+from crm_sync.hub.refusals import REFUSED
+from crm_sync.steps.reasons import why_refused
 from crm_sync.steps.work import Work
 
 
@@ -80,10 +82,10 @@ def _follow(work: Work, merge: Waiting) -> set[UUID]:
                 work.options.dry_run
             ):  # it lasts, and an application must not wait for these rows until it ends
                 raise psycopg.Rollback(joined)
-    except (psycopg.IntegrityError, psycopg.DataError) as error:
-        name = error.diag.constraint_name or error.diag.sqlstate or "REFUSED"
-        what = f"the two hub records cannot become one: {error.diag.message_primary}"
-        work.report.notes.append(f"merge #{merge.id}: {what} ({name})")
+    except REFUSED as error:
+        what = f"the two hub records cannot become one: {why_refused(error)}"
+        work.report.notes.append(f"merge #{merge.id}: {what}")
+        merges.reopen(conn, merge, what)
         return set()
     work.report.add("joined", 1)
     work.report.show(record=str(merge.hub_id), action=f"made one with {merge.kept_id}: {joining.reason}")
