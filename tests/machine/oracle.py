@@ -412,6 +412,7 @@ class Oracle:
         """Whatever came from a CRM into the hub, or was disputed, somebody wrote there: never an echo of ours."""
         for row in self.g.rows(
             "select connection, crm_id, hub_id, field, new_value from sync.change where side = 'hub' and kind = 'update' and reason not like 'force%%'"  # which is told to take anything
+            " and crm_id is not null"  # a person's merge of two hub records fills blanks from the other one
         ):
             name, f, value = str(row["connection"]), str(row["field"]), text(row["new_value"])
             written = self.diary.written.get((name, str(row["crm_id"]), f), {None})
