@@ -103,10 +103,13 @@ def revive(conn: Connection, stream: StreamSpec, crm_ids: Sequence[str]) -> list
 
 def doubles(conn: Connection, stream: StreamSpec, crm_ids: Sequence[str]) -> dict[str, str]:
     """Those of these records that are doubles of another one, whose hub record has been merged with theirs: id to the
-    other one's id. They are linked with nothing."""
+    other one's id. They are linked with nothing. What the CRM has deleted is nobody's double any more."""
     rows = conn.execute(
-        "select crm_id, survivor from sync.alias where connection = %s and entity = %s and crm_id = any(%s)"
-        " and reason = 'double'",
+        sql.SQL(
+            "select a.crm_id, a.survivor from sync.alias a where a.connection = %s and a.entity = %s"
+            " and a.crm_id = any(%s) and a.reason = 'double'"
+            " and not exists (select from {} m where m.crm_id = a.crm_id and m.deleted)"
+        ).format(mirror_table(stream)),
         [stream.connection, stream.entity, list(crm_ids)],
     ).fetchall()
     return dict(rows)

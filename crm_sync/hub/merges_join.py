@@ -1,9 +1,9 @@
 """Two hub records become one, because a person decided so.
 
 The record that stays keeps its values; where it has none it gets the other's. What pointed to the other one points to
-it, in every table of the database. The other one's links go over where that CRM does not have the record yet; where it
-has both, its record becomes a double: an alias that is linked with nothing, shown, and never deleted by us. Then the
-other row is deleted. The journal keeps every value of it.
+it, in every table of the database. The other one's links go over where that CRM does not have the record yet, or not any
+more; where it has both, its record becomes a double: an alias that is linked with nothing, shown, and never deleted by us.
+Then the other row is deleted, and if it was alive, so is the one that stays. The journal keeps every value of it.
 """
 
 from collections.abc import Sequence
@@ -63,17 +63,7 @@ def join(conn: Connection, joining: Joining) -> None:
 
 def _repoint(conn: Connection, joining: Joining) -> None:
     """Every column with a foreign key to the hub table, the user's tables too. A record never refers to itself by it."""
-    table = hub_table(joining.stream.entity)
-    found = conn.execute(
-        "select n.nspname, r.relname, a.attname, c.conrelid = c.confrelid from pg_constraint c"
-        " join pg_class r on r.oid = c.conrelid join pg_namespace n on n.oid = r.relnamespace"
-        " join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]"
-        " join pg_attribute k on k.attrelid = c.confrelid and k.attnum = c.confkey[1]"
-        " where c.contype = 'f' and c.confrelid = to_regclass(%s) and cardinality(c.conkey) = 1 and k.attname = 'id'"
-        " order by 1, 2, 3",
-        [table.as_string(conn)],
-    ).fetchall()
-    for schema, name, column, own in found:
+    for schema, name, column, own in _referring(conn, joining.stream):
         to = sql.SQL("case when id <> %(stays)s then %(stays)s end" if own else "%(stays)s")
         conn.execute(
             sql.SQL("update {} set {} = {} where {} = %(gone)s").format(
@@ -83,6 +73,19 @@ def _repoint(conn: Connection, joining: Joining) -> None:
         )
 
 
+def _referring(conn: Connection, stream: StreamSpec) -> list[tuple[str, str, str, bool]]:
+    """Every column with a foreign key to the hub table: schema, table, column, whether it is the hub table's own."""
+    return conn.execute(
+        "select n.nspname, r.relname, a.attname, c.conrelid = c.confrelid from pg_constraint c"
+        " join pg_class r on r.oid = c.conrelid join pg_namespace n on n.oid = r.relnamespace"
+        " join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]"
+        " join pg_attribute k on k.attrelid = c.confrelid and k.attnum = c.confkey[1]"
+        " where c.contype = 'f' and c.confrelid = to_regclass(%s) and cardinality(c.conkey) = 1 and k.attname = 'id'"
+        " order by 1, 2, 3",
+        [hub_table(stream.entity).as_string(conn)],
+    ).fetchall()
+
+
 def _links(conn: Connection, joining: Joining) -> None:
     entity = joining.stream.entity
     streams = conn.execute("select id, connection from sync.stream where entity = %s order by id", [entity])
@@ -90,6 +93,7 @@ def _links(conn: Connection, joining: Joining) -> None:
     for number, connection in streams.fetchall():
         base = ident(connection, f"{entity}_base")
         about = {**key, "stream": number, "connection": connection}
+        _let_the_living_win(conn, about, base, ident(connection, entity), joining)
         moved = conn.execute(
             sql.SQL(
                 "update {base} b set hub_id = %(stays)s where b.hub_id = %(gone)s"
@@ -117,6 +121,28 @@ def _links(conn: Connection, joining: Joining) -> None:
         )
 
 
+def _let_the_living_win(
+    conn: Connection,
+    about: dict[str, object],
+    base: sql.Identifier,
+    mirror: sql.Identifier,
+    joining: Joining,
+) -> None:
+    """Where the record of the one that stays is gone in this CRM and the other's is not, the dead link makes room. Its id
+    means the living record from now on, should somebody take it out of the recycle bin."""
+    rows = conn.execute(
+        sql.SQL(
+            "delete from {base} k using {base} g, {mirror} dead, {mirror} living where k.hub_id = %(stays)s"
+            " and g.hub_id = %(gone)s and dead.crm_id = k.crm_id and dead.deleted and living.crm_id = g.crm_id"
+            " and not living.deleted returning k.crm_id, g.crm_id"
+        ).format(base=base, mirror=mirror),
+        about,
+    ).fetchall()
+    for was, now in rows:
+        _note_alias(conn, about, was, now)
+        _note_link(conn, about, was, f"is deleted; {now} takes its place: {joining.reason}")
+
+
 def _note_link(conn: Connection, about: dict[str, object], crm_id: str, reason: str) -> None:
     conn.execute(
         "insert into sync.change (run_id, connection, entity, hub_id, crm_id, side, kind, reason)"
@@ -125,7 +151,7 @@ def _note_link(conn: Connection, about: dict[str, object], crm_id: str, reason: 
     )
 
 
-def _note_double(conn: Connection, about: dict[str, object], crm_id: str, survivor: str) -> None:
+def _note_alias(conn: Connection, about: dict[str, object], crm_id: str, survivor: str) -> None:
     key = {**about, "crm_id": crm_id, "survivor": survivor}
     conn.execute(
         "insert into sync.alias (connection, entity, crm_id, survivor, reason, hub_id, settled_at) values (%(connection)s,"
@@ -134,7 +160,14 @@ def _note_double(conn: Connection, about: dict[str, object], crm_id: str, surviv
         " settled_at = excluded.settled_at",
         key,
     )
-    conn.execute("insert into sync.mark (stream, by_hub, crm_id) values (%(stream)s, false, %(crm_id)s)", key)
+
+
+def _note_double(conn: Connection, about: dict[str, object], crm_id: str, survivor: str) -> None:
+    _note_alias(conn, about, crm_id, survivor)
+    conn.execute(
+        "insert into sync.mark (stream, by_hub, crm_id) values (%(stream)s, false, %(crm_id)s)",
+        {**about, "crm_id": crm_id},
+    )
 
 
 def _bookkeeping(conn: Connection, joining: Joining) -> None:
@@ -180,6 +213,7 @@ def _rows(conn: Connection, joining: Joining) -> None:
         [joining.run_id, stream.connection, stream.entity, joining.gone, Jsonb(row[0] if row else {}),
          f"merged into {joining.stays}: {joining.reason}"],
     )  # fmt: skip
+    _wake(conn, joining)
     blank = _blank(conn, joining, _columns(conn, stream))
     if not blank:
         return
@@ -207,6 +241,25 @@ def _rows(conn: Connection, joining: Joining) -> None:
     )  # fmt: skip
 
 
+def _wake(conn: Connection, joining: Joining) -> None:
+    """A living record does not end inside an archived one."""
+    stream = joining.stream
+    woken = conn.execute(
+        sql.SQL(
+            "update {} k set archived_at = null from merged_row g where k.id = %s and k.archived_at is not null"
+            " and g.archived_at is null returning k.id"
+        ).format(hub_table(stream.entity)),
+        [joining.stays],
+    ).fetchone()
+    if woken is not None:
+        conn.execute(
+            "insert into sync.change (run_id, connection, entity, hub_id, side, kind, reason)"
+            " values (%s, %s, %s, %s, 'hub', 'restore', %s)",
+            [joining.run_id, stream.connection, stream.entity, joining.stays,
+             f"{joining.gone}, which was merged, was not archived: {joining.reason}"],
+        )  # fmt: skip
+
+
 def _columns(conn: Connection, stream: StreamSpec) -> list[str]:
     """The columns that a person can fill: the user's own too, none that Postgres makes."""
     rows = conn.execute(
@@ -218,12 +271,17 @@ def _columns(conn: Connection, stream: StreamSpec) -> list[str]:
 
 
 def _blank(conn: Connection, joining: Joining, columns: Sequence[str]) -> list[str]:
-    """Columns in which the record that stays has nothing and the other one has something."""
+    """Columns in which the record that stays has nothing and the other one has something, itself apart: no record becomes
+    its own parent."""
     if not columns:
         return []
+    own = {column for _, _, column, is_own in _referring(conn, joining.stream) if is_own}
     query = sql.SQL("select {} from {} k cross join merged_row g where k.id = %s").format(
         sql.SQL(", ").join(
-            sql.SQL("{} is null and {} is not null").format(ident("k", n), ident("g", n)) for n in columns
+            sql.SQL("{k} is null and {g} is not null" + (" and {g} <> k.id" if n in own else "")).format(
+                k=ident("k", n), g=ident("g", n)
+            )
+            for n in columns
         ),
         hub_table(joining.stream.entity),
     )

@@ -159,7 +159,7 @@ class TestBothAreLinked:
         (note,) = world.sync()["hub contact acme"].notes
         assert "app_owner_pkey" in note
         assert len(world.hub("contact")) == 2
-        assert world.one("select status from review.merge") == "decided"
+        assert world.one("select status from review.merge") == "open"
 
     def test_a_decision_that_cannot_be_followed_is_open_again(self, world: World) -> None:
         kept, lost = _two(world)

@@ -106,3 +106,65 @@ def test_a_merge_that_is_refused_is_open_again_and_says_why(one: World, *, trigg
     _settle(one)
     assert one.conn.execute("select status, note from review.merge").fetchall() == [("applied", "")]
     assert len(one.hub("contact")) == 1
+
+
+def test_no_record_becomes_its_own_parent(fresh_database_url: str) -> None:
+    parent = "      parent: {field: ParentId, type: reference, entity: company}\n"
+    world = _world(
+        fresh_database_url, text=CONNECTION.replace("      website: {", parent + "      website: {", 1)
+    )
+    acme = world.accounts["acme"]
+    kept = acme.person_create("Account", {"Name": "Big", "Website": "big.example"})
+    lost = acme.person_create("Account", {"Name": "Small", "Website": "small.example", "ParentId": kept})
+    _settle(world, 2)
+    acme.person_merge("Account", kept, lost)
+    acme.person_edit("Account", kept, {"ParentId": None})
+    _settle(world)
+    _decide(world)
+    _settle(world, 2)
+    assert world.hub("company", "name, parent") == [{"name": "Big", "parent": None}]
+    assert acme.row("Account", kept).values["ParentId"] is None
+    world.close()
+
+
+@pytest.mark.parametrize("inbound", ["archive", "ignore"])
+def test_the_living_link_and_the_living_record_win(fresh_database_url: str, inbound: str) -> None:
+    world = _world(fresh_database_url, ("acme", "beta"), f"{{inbound: {inbound}, outbound: ignore}}")
+    kept, lost = _two(world)
+    acme, beta = world.accounts["acme"], world.accounts["beta"]
+    dead, living = _there(world, kept), _there(world, lost)
+    beta.person_delete("Contact", dead)
+    _settle(world, 2)
+    assert world.one("select archived_at is not null from hub.contact where last_name = 'Lee'") is (
+        inbound == "archive"
+    )
+    acme.person_merge("Contact", kept, lost)
+    _settle(world)
+    _decide(world)
+    _settle(world, 2)
+    assert world.hub("contact", "last_name, archived_at") == [{"last_name": "Lee", "archived_at": None}]
+    links = world.conn.execute("select crm_id, hub_state, crm_state from beta.contact_base").fetchall()
+    assert links == [(living, "present", "present")]
+    assert world.one("select count(*) from sync.parked") == 0
+    world.conn.execute("update hub.contact set first_name = 'New'")
+    _settle(world, 2)
+    assert {a.row("Contact", i).values["FirstName"] for a, i in ((acme, kept), (beta, living))} == {"New"}
+    assert len(beta.rows("Contact")) == 1
+    assert world.one("select count(*) from sync.mark") == 0
+    world.close()
+
+
+def test_a_double_that_somebody_deletes_is_shown_no_longer(fresh_database_url: str) -> None:
+    world = _world(fresh_database_url, ("acme", "beta"))
+    kept, lost = _two(world)
+    double = _there(world, lost)
+    world.accounts["acme"].person_merge("Contact", kept, lost)
+    _settle(world)
+    _decide(world)
+    _settle(world)
+    assert world.conn.execute("select code, crm_id from sync.parked").fetchall() == [("DOUBLE", double)]
+    world.accounts["beta"].person_delete("Contact", double)
+    _settle(world)
+    assert world.one("select count(*) from sync.parked") == 0
+    assert len(world.hub("contact")) == len(world.accounts["beta"].rows("Contact")) == 1
+    world.close()
