@@ -15,7 +15,7 @@ from crm_sync.assets import approval, guard, names, schemas, tables
 from crm_sync.assets.failures import RETRY, later, told
 from crm_sync.assets.partitions import DAYS, is_backfill, window_of
 from crm_sync.core.spec import Direction, StreamSpec, System
-from crm_sync.hub import dirty
+from crm_sync.hub import dirty, plans
 from crm_sync.resources.connections import Connections
 from crm_sync.resources.hub import Hub
 from crm_sync.resources.options import SyncOptions
@@ -83,6 +83,7 @@ def inbound_asset(stream: StreamSpec, masking: tables.Masking) -> dg.AssetsDefin
                 if flags.full:
                     with store.transaction() as conn:
                         report.add("to_compare", dirty.mark_all(conn, stream))
+                        plans.tidy(conn)
                 yield _result(report, flags, masking)
 
     return inbound_of

@@ -191,9 +191,15 @@ def refuse_stream(conn: Connection, number: int, stream: str, why: str) -> None:
     )
 
 
-def differing(conn: Connection, number: int) -> Iterator[tuple[str, str, list[PlanRow], list[PlanRow]]]:
-    """Records whose staged rows (decided anew) are not those that are still to be written: stream, key, and both."""
-    left = f"select {_NAMES}, key from sync.plan_row where plan = %(id)s and outcome is null"
+def differing(
+    conn: Connection, number: int, streams: Sequence[str]
+) -> Iterator[tuple[str, str, list[PlanRow], list[PlanRow]]]:
+    """Records of these streams whose staged rows (decided anew) are not those that are still to be written: stream, key,
+    and both."""
+    left = (
+        f"select {_NAMES}, key from sync.plan_row where plan = %(id)s and stream = any(%(streams)s)"
+        " and outcome is null"
+    )
     now = f"select {_NAMES}, coalesce(hub_id::text, record) as key from planned"
     both = f"(({left}) except ({now})) union all (({now}) except ({left}))"
     row = sql.SQL(", ").join(sql.SQL("{}, r.{}").format(sql.Literal(n), ident(n)) for n in _NAMES.split(", "))
@@ -201,7 +207,7 @@ def differing(conn: Connection, number: int) -> Iterator[tuple[str, str, list[Pl
     with conn.transaction(), conn.cursor(name="differing") as cursor:
         conn.execute(
             f"create temporary table odd on commit drop as select distinct stream, key from ({both}) o",
-            {"id": number},
+            {"id": number, "streams": list(streams)},
         )
         for name, query in (("odd_left", left), ("odd_now", now)):
             conn.execute(
@@ -209,7 +215,7 @@ def differing(conn: Connection, number: int) -> Iterator[tuple[str, str, list[Pl
                     "create temporary table {name} on commit drop as select r.stream, r.key, jsonb_build_object({row}) as row"
                     " from (" + query + ") r join odd o on o.stream = r.stream and o.key = r.key"
                 ).format(name=ident(name), row=row),
-                {"id": number},
+                {"id": number, "streams": list(streams)},
             )
             conn.execute(sql.SQL("create index on {} (key)").format(ident(name)))
             conn.execute(sql.SQL("analyze {}").format(ident(name)))
@@ -250,13 +256,23 @@ def mark_written(conn: Connection, plan: Plan, stream: StreamSpec) -> int:
 
 
 def parked(conn: Connection, number: int, stream: StreamSpec) -> None:
-    """What is parked is not written by this plan."""
+    """What is parked is not written by this plan; what is tried again after a pause is still to be."""
     conn.execute(
         "update sync.plan_row r set outcome = 'refused', moved = 'parked: ' || p.code from sync.parked p"
         " where r.plan = %s and r.stream = %s and r.outcome is null and p.connection = %s and p.entity = %s"
-        " and r.key = coalesce(p.hub_id::text, p.record_id)",
+        " and p.next_try is null and r.key = coalesce(p.hub_id::text, p.record_id)",
         [number, stream.name, stream.connection, stream.entity],
     )
+
+
+def pausing(conn: Connection, stream: StreamSpec, keys: Sequence[str]) -> set[str]:
+    """Those of these records that the CRM has refused for now: nothing marks them until their pause is over."""
+    rows = conn.execute(
+        "select distinct record_id from sync.parked where connection = %s and entity = %s and side = 'hub'"
+        " and record_id = any(%s) and next_try is not null",
+        [stream.connection, stream.entity, list(keys)],
+    ).fetchall()
+    return {row[0] for row in rows}
 
 
 def left(conn: Connection, number: int, stream: StreamSpec, target: str) -> bool:

@@ -13,6 +13,9 @@ from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from crm_sync.core.errors import BusyError
+from crm_sync.hub import lease
+
 Status = Literal["proposed", "approved", "applied", "rejected", "expired"]
 Origin = Literal["person", "run"]
 
@@ -131,15 +134,29 @@ def seen(conn: Connection, number: int) -> None:
 def decide(
     conn: Connection, number: int, status: Literal["approved", "rejected"], person: str
 ) -> Plan | None:
-    """Approve or reject a plan; None if that is not possible (any more). An approved one can still be rejected."""
-    possible = ["proposed"] if status == "approved" else ["proposed", "approved"]
-    with conn.cursor(row_factory=class_row(Plan)) as cursor:
-        return cursor.execute(
-            "update sync.plan set status = %s, decided_by = %s, decided_at = clock_timestamp(),"
-            " ended_at = case when %s = 'rejected' then clock_timestamp() end"
-            f" where id = %s and status = any(%s) returning {_COLUMNS}",
-            [status, person, status, number, possible],
-        ).fetchone()
+    """Approve or reject a plan; None if that is not possible (any more). An approved one can still be rejected.
+
+    Raises BusyError while it is being applied.
+    """
+    if not lease.lock(conn, lease_of(number)):
+        raise BusyError(f"plan {number} is being applied just now; try again when that is done")
+    try:
+        expire(conn)
+        possible = ["proposed"] if status == "approved" else ["proposed", "approved"]
+        with conn.cursor(row_factory=class_row(Plan)) as cursor:
+            return cursor.execute(
+                "update sync.plan set status = %s, decided_by = %s, decided_at = clock_timestamp(),"
+                " ended_at = case when %s = 'rejected' then clock_timestamp() end"
+                f" where id = %s and status = any(%s) returning {_COLUMNS}",
+                [status, person, status, number, possible],
+            ).fetchone()
+    finally:
+        lease.unlock(conn, lease_of(number))
+
+
+def lease_of(number: int) -> str:
+    """What is held by whoever applies the plan, or decides about it."""
+    return f"plan {number}"
 
 
 def begin(conn: Connection, number: int) -> None:
@@ -160,13 +177,18 @@ def end(conn: Connection, numbers: Sequence[int], status: Literal["applied", "ex
     )
 
 
-def tidy(conn: Connection) -> None:
-    """Plans that waited too long expire; the rows of those that ended long ago are removed."""
+def expire(conn: Connection) -> None:
+    """Plans that waited too long are over."""
     conn.execute(
         "update sync.plan set status = 'expired', ended_at = clock_timestamp() where status in ('proposed', 'approved')"
         " and greatest(seen_at, decided_at) < clock_timestamp() - %s::interval",
         [WAITS],
     )
+
+
+def tidy(conn: Connection) -> None:
+    """Plans that waited too long expire; the rows of those that ended long ago are removed."""
+    expire(conn)
     conn.execute(
         "delete from sync.plan_row r using sync.plan p where p.id = r.plan and p.ended_at < clock_timestamp() - %s::interval",
         [KEPT],

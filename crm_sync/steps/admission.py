@@ -10,7 +10,7 @@ import psycopg
 from crm_sync.core.approval import PlanRow, moved
 from crm_sync.core.decide import Kind, Verdict
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub import holds, mirror, plan_rows
+from crm_sync.hub import holds, mirror, plan_rows, plans
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.plans import Plan
@@ -34,7 +34,10 @@ class Admission(Gate):
         self.plan = plan
 
     def entries(self, stream: StreamSpec, entries: Sequence[Entry]) -> Sequence[Entry]:
-        """Of the plan, without what the guard holds back and the plan did not say so."""
+        """Of the plan, unless it has ended, without what the guard holds back and the plan did not say so."""
+        plan = plans.get(self.store.conn, self.plan.id)
+        if plan is None or plan.status != "approved":
+            return ()
         chosen = of_plan(self.store.conn, self.plan.id, stream, entries)
         if any(key.startswith(f"{stream.name} ") for key in self.plan.guard):
             return chosen

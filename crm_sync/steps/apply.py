@@ -61,7 +61,8 @@ def apply(store: Store, system: System, crm: Crms, number: int) -> Applied:
     Raises SyncError if it is not approved, or its rows are not those that were; BusyError if it, or a stream of it, is
     being worked on. What goes wrong with one stream is told in `Applied.failures`, and tried again the next time.
     """
-    with store.exclusive(f"plan {number}"):
+    with store.exclusive(plans.lease_of(number)):
+        plans.expire(store.conn)
         plan = approved(store, number)
         if plan.status == "applied":
             return _told(store, Applied(plan))
@@ -74,20 +75,23 @@ def apply(store: Store, system: System, crm: Crms, number: int) -> Applied:
             for stream in streams:
                 plan_rows.mark_written(store.conn, plan, stream)
                 if intents.pending(store.conn, stream):  # of a run that was killed
-                    _guarded(done, stream, partial(_settle, store, crm, stream, gate))
+                    _step(done, stream, partial(_settle, store, crm, stream, gate))
                     plan_rows.mark_written(store.conn, plan, stream)
-            _refuse_moved(store, streams, crm, plan)
+            _refuse_moved(store, streams, crm, done)
             for stream in streams:
                 _send(store, crm, stream, gate, done)
+            linking: set[str] = set()
             for stream in streams:
-                if plan_rows.left(store.conn, plan.id, stream, "hub"):
-                    _guarded(done, stream, partial(hub, store, stream, Options(), gate=gate))
+                if stream.name not in done.failures and plan_rows.left(store.conn, plan.id, stream, "hub"):
+                    linking.add(stream.name)
+                    _step(done, stream, partial(hub, store, stream, Options(), gate=gate))
                     plan_rows.mark_written(store.conn, plan, stream)
             for stream in streams:
-                _send(store, crm, stream, gate, done)
+                if stream.name in linking:  # else what is left was refused for now, and pauses
+                    _send(store, crm, stream, gate, done)
                 plan_rows.parked(store.conn, plan.id, stream)
-        if plans.waiting(store.conn, number)["waiting"] and not done.failures:
-            _refuse_moved(store, streams, crm, plan)
+        if plans.waiting(store.conn, number)["waiting"]:
+            _refuse_moved(store, streams, crm, done)
         if not plans.waiting(store.conn, number)["waiting"]:
             plans.end(store.conn, [number], "applied")
         return _told(store, done)
@@ -99,8 +103,9 @@ def approved(store: Store, number: int) -> Plan:
     if plan is None:
         raise SyncError(f"there is no plan {number}; those that wait: crm-sync plan list")
     if plan.status not in ("approved", "applied"):
-        again = f"; approve it first: crm-sync plan approve {number}" if plan.status == "proposed" else ""
-        raise SyncError(f"plan {number} is {plan.status}{again}")
+        first = f"approve it first: crm-sync plan approve {number}"
+        then = first if plan.status == "proposed" else "make a new one: crm-sync plan"
+        raise SyncError(f"plan {number} is {plan.status}; {then}")
     if plan.status == "approved" and content(plan.streams, plan_rows.read(store.conn, number)) != plan.hash:
         raise SyncError(
             f"plan {number}: its rows in sync.plan_row are not those that were approved; nothing was written."
@@ -110,7 +115,8 @@ def approved(store: Store, number: int) -> Plan:
 
 
 def of_stream(store: Store, stream: StreamSpec) -> list[Plan]:
-    """The approved plans that a run of this stream applies, oldest first."""
+    """The approved plans that a run of this stream applies, oldest first; those that are too old are over."""
+    plans.expire(store.conn)
     return plans.find(store.conn, statuses=("approved",), stream=stream.name)
 
 
@@ -125,29 +131,55 @@ def _streams(store: Store, system: System, plan: Plan) -> list[StreamSpec]:
     return [s for name, s in known.items() if plan.streams.get(name) == mapping_digest(s)]
 
 
-def _refuse_moved(store: Store, streams: Sequence[StreamSpec], crm: Crms, plan: Plan) -> None:
-    """Decide what is left again, without writing, and refuse every record of which something is not as it was planned."""
+def _refuse_moved(store: Store, streams: Sequence[StreamSpec], crm: Crms, done: Applied) -> None:
+    """Decide what is left again, without writing, and refuse every record of which something is not as it was planned. A
+    connection of which that is not possible (its CRM is down, a sync works on it) waits; the others go on."""
+    by_connection: dict[str, list[StreamSpec]] = {}
+    for stream in streams:
+        if stream.name not in done.failures:
+            by_connection.setdefault(stream.connection, []).append(stream)
+    for some in by_connection.values():
+        with _guarded(done, some):
+            _compare(store, some, crm, done.plan)
+
+
+def _compare(store: Store, streams: Sequence[StreamSpec], crm: Crms, plan: Plan) -> None:
     with closing(connect(store.url, autocommit=True)) as conn:
         conn.execute("set timezone = 'UTC'; set jit = off; set work_mem = '64MB'")
         decide(store.url, streams, crm, conn, store.run_id, again=plan.id)
-        why: dict[str, dict[str, str]] = {}
-        for n, (stream, key, planned, found) in enumerate(plan_rows.differing(conn, plan.id), start=1):
+        by_name = {stream.name: stream for stream in streams}
+        why: dict[str, dict[str, str]] = {name: {} for name in by_name}
+        unseen: set[str] = set()
+        differing = plan_rows.differing(conn, plan.id, list(by_name))
+        for n, (name, key, planned, found) in enumerate(differing, start=1):
             if planned:  # else it is in no plan: an old mark of a record that was refused
-                why.setdefault(stream, {})[key] = moved(planned, found) or "another record"
+                why[name][key] = moved(planned, found) or "another record"
+                if not found:
+                    unseen.add(key)
             if n % _AT_ONCE == 0:
-                _refuse(store, plan, why)
-        _refuse(store, plan, why)
+                _refuse(store, plan, by_name, why, unseen)
+        _refuse(store, plan, by_name, why, unseen)
 
 
-def _refuse(store: Store, plan: Plan, why: dict[str, dict[str, str]]) -> None:
-    for stream, of_stream in why.items():
-        plan_rows.refuse(store.conn, plan.id, stream, of_stream)
-    why.clear()
+def _refuse(
+    store: Store,
+    plan: Plan,
+    streams: Mapping[str, StreamSpec],
+    why: dict[str, dict[str, str]],
+    unseen: set[str],
+) -> None:
+    """Those that are not looked at only because they pause wait on."""
+    for name, of_stream in why.items():
+        pausing = plan_rows.pausing(store.conn, streams[name], sorted(unseen & of_stream.keys()))
+        refused = {key: said for key, said in of_stream.items() if key not in pausing}
+        plan_rows.refuse(store.conn, plan.id, name, refused)
+        of_stream.clear()
+    unseen.clear()
 
 
 def _send(store: Store, crm: Crms, stream: StreamSpec, gate: Admission, done: Applied) -> None:
     if plan_rows.left(store.conn, gate.plan.id, stream, "crm") and stream.name not in done.failures:
-        _guarded(done, stream, lambda: outbound(store, crm(stream.connection), stream, Options(), gate=gate))
+        _step(done, stream, lambda: outbound(store, crm(stream.connection), stream, Options(), gate=gate))
         plan_rows.mark_written(store.conn, gate.plan, stream)
 
 
@@ -156,15 +188,22 @@ def _settle(store: Store, crm: Crms, stream: StreamSpec, gate: Admission) -> Rep
     return outbound(store, crm(stream.connection), stream, Options(max_records=0), gate=gate)
 
 
-def _guarded(done: Applied, stream: StreamSpec, step: Callable[[], Report]) -> None:
-    """A step whose failure ends only its stream."""
-    try:
+def _step(done: Applied, stream: StreamSpec, step: Callable[[], Report]) -> None:
+    with _guarded(done, [stream]):
         done.reports.setdefault(stream.name, Report()).include(step())
+
+
+@contextmanager
+def _guarded(done: Applied, streams: Sequence[StreamSpec]) -> Iterator[None]:
+    """What fails in the block ends only these streams."""
+    try:
+        yield
     except (LostLeaseError, StorageError):
         raise
     except SyncError as error:
-        log.warning("%s: the plan is not finished: %s", stream.name, error)
-        done.failures[stream.name] = str(error)
+        for stream in streams:
+            log.warning("%s: the plan is not finished: %s", stream.name, error)
+            done.failures[stream.name] = str(error)
 
 
 @contextmanager

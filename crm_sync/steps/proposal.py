@@ -117,15 +117,19 @@ def as_planned(conn: Connection, number: int, stream: StreamSpec, made: planning
     for intent in made.intents:
         names = {row.field for row in planned[str(intent.hub_id)]}
         late = (references | computed if intent.kind == "create" else computed) - names
-        late = {name for name in late if name in intent.sent}
+        sent_as_blank = intent.kind == "update"  # a create leaves blanks out, and so does its plan
+        late = {
+            name for name in late if name in intent.sent and (sent_as_blank or intent.sent[name] is not None)
+        }
         if late:
             made.incomplete.add(intent.hub_id)
-            made.open.add(intent.hub_id)
             sent = {name: value for name, value in intent.sent.items() if name not in late}
             meant = {name: value for name, value in intent.hub_values.items() if name not in late}
             intent = replace(intent, sent=sent, hub_values=meant)  # noqa: PLW2901 - the same write, less of it
         if intent.sent or not late:
             intents.append(intent)
+        else:
+            made.open.add(intent.hub_id)
     return intents
 
 

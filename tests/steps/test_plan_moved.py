@@ -1,11 +1,12 @@
 """A record that has moved since it was planned is refused as a whole, whichever way it moved; the others are written."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import psycopg
 import pytest
 
-from crm_sync.core.errors import CrmError, ErrorClass, RecordError, SyncError
+from crm_sync.core.errors import BusyError, ErrorClass, RecordError, SyncError
 from crm_sync.hub import plans
 from crm_sync.hub.store import Store
 from crm_sync.mapping.load import load_texts
@@ -193,7 +194,64 @@ def test_a_crm_that_does_not_answer_leaves_the_plan_to_be_gone_on_with(people: W
     plan = planned(people)
     people.crms["acme"].knobs.unauthorised = True
     plans.decide(people.conn, plan.id, "approved", "ann")
-    with Store(people.url) as store, pytest.raises(CrmError):
-        apply(store, people.system, people.crms.__getitem__, plan.id)
+    failed = applied(people, plan)
+    assert (failed.written, failed.plan.status) == (0, "approved")
+    assert list(failed.failures) == ["acme/company", "acme/contact"]
     people.crms["acme"].knobs.unauthorised = False
     assert applied(people, plans.get(people.conn, plan.id) or plan).written == plan.rows
+
+
+@pytest.fixture
+def both(two: World) -> World:
+    """A contact in each of two CRMs, and a push to both is planned next."""
+    for name in two.crms:
+        two.accounts[name].person_create("Contact", {"LastName": name, "Email": "lee0@x.example"})
+    settled(two)
+    two.conn.execute("update hub.contact set stage = 'won'")
+    return two
+
+
+@pytest.mark.parametrize("trouble", ["down", "busy"])
+def test_one_connection_in_trouble_does_not_hold_up_the_others(both: World, trouble: str) -> None:
+    plan = planned(both)
+    assert {row.stream for row in rows(both, plan)} == {"acme/contact", "beta/contact"}
+    with Store(both.url) as other, ExitStack() as stack:
+        if trouble == "down":
+            both.crms["beta"].knobs.unauthorised = True
+        else:
+            stack.enter_context(other.exclusive("beta/contact"))
+        done = applied(both, plan)
+    assert (done.written, done.waiting, done.refused) == (1, 1, 0)
+    assert (set(done.failures), done.plan.status) == ({"beta/company", "beta/contact"}, "approved")
+    assert both.accounts["acme"].rows("Contact")[0].values["Stage"] == "Won"
+    both.crms["beta"].knobs.unauthorised = False
+    again = applied(both, done.plan)
+    assert (again.written, again.plan.status) == (2, "applied")
+    assert both.accounts["beta"].rows("Contact")[0].values["Stage"] == "Won"
+
+
+def test_nobody_decides_about_a_plan_that_is_being_written(people: World) -> None:
+    plan = planned(people)
+
+    def reject(*_: object) -> None:
+        people.crms["acme"].faults.before_write = None
+        with pytest.raises(BusyError, match="is being applied"):
+            plans.decide(people.conn, plan.id, "rejected", "bob")
+
+    people.crms["acme"].faults.before_write = reject
+    done = applied(people, plan)
+    assert people.crms["acme"].faults.before_write is None
+    assert (done.written, done.plan.status) == (plan.rows, "applied")
+
+
+def test_nothing_more_of_a_plan_that_has_ended_is_written(people: World) -> None:
+    plan = planned(people)
+
+    def end(*_: object) -> None:
+        people.crms["acme"].faults.before_write = None
+        plans.end(people.conn, [plan.id], "expired")
+
+    people.crms["acme"].faults.before_write = end
+    done = applied(people, plan)
+    assert (done.plan.status, done.waiting) == ("expired", 2)
+    assert people.one("select count(*) from hub.contact where first_name = 'Ann'") == 0

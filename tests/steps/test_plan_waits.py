@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from crm_sync.core.errors import ErrorClass, RecordError, SyncError
 from crm_sync.hub import plans
 from crm_sync.hub.store import Store
 from crm_sync.steps.apply import apply, of_stream
@@ -156,3 +157,73 @@ def test_edits_that_come_to_nothing_leave_no_marks(make: Make, approval: str) ->
     world.conn.execute("update hub.contact set first_name = null")
     run(world)
     assert marks(world) == 0
+
+
+def test_what_is_refused_for_now_is_written_when_it_is_tried_again(make: Make) -> None:
+    world = make("{crm: required}")
+    acme, crm = world.accounts["acme"], world.crms["acme"]
+    contact = acme.person_create("Contact", {"LastName": "Lee", "Email": "lee@x.example"})
+    settled(world)
+    world.conn.execute("update hub.contact set first_name = 'Ann'")
+    run(world)
+    assert approve(world) == 1
+    locked = RecordError(ErrorClass.TRANSIENT, "UNABLE_TO_LOCK_ROW", "somebody holds the row")
+    crm.faults.reject[str(world.one("select id from hub.contact"))] = locked
+    run(world)
+    crm.faults.reject.clear()
+    world.conn.execute("update sync.parked set next_try = clock_timestamp() + interval '1 hour'")
+    run(world)
+    assert acme.row("Contact", contact).values.get("FirstName") is None, "its pause is not over"
+    (plan,) = plans.find(world.conn)
+    assert plan.status == "approved", "nobody is asked twice"
+    world.conn.execute("update sync.parked set next_try = clock_timestamp()")
+    run(world)
+    assert acme.row("Contact", contact).values["FirstName"] == "Ann"
+    assert (plans.find(world.conn), reasons(world), marks(world)) == ([], [], 0)
+
+
+def test_a_pause_ends_when_the_retries_are_used_up(make: Make) -> None:
+    world = make("{crm: required}")
+    world.conn.execute("insert into hub.contact (last_name, email) values ('Lee', 'lee@x.example')")
+    run(world)
+    assert approve(world) == 1
+    locked = RecordError(ErrorClass.TRANSIENT, "UNABLE_TO_LOCK_ROW", "somebody holds the row")
+    world.crms["acme"].faults.reject[str(world.one("select id from hub.contact"))] = locked
+    run(world)
+    assert (world.one("select attempts from sync.parked"), marks(world)) == (1, 0), "it pauses"
+    world.conn.execute("update sync.parked set next_try = clock_timestamp(), attempts = 1000")
+    run(world)
+    assert world.one("select count(*) from sync.parked where next_try is null") == 1
+    assert (plans.find(world.conn), marks(world)) == ([], 0)
+
+
+def test_an_approved_plan_that_is_too_old_is_over(make: Make) -> None:
+    world = make("required")
+    world.conn.execute("insert into hub.contact (last_name, email) values ('Lee', 'lee@x.example')")
+    run(world)
+    assert approve(world) == 1
+    world.conn.execute(
+        "update sync.plan set seen_at = seen_at - interval '8 days', decided_at = decided_at - interval '8 days'"
+    )
+    (plan,) = plans.find(world.conn)
+    with Store(world.url) as store, pytest.raises(SyncError, match="is expired; make a new one"):
+        apply(store, world.system, world.crms.__getitem__, plan.id)
+    run(world)
+    assert world.accounts["acme"].rows("Contact") == []
+    (new,) = plans.find(world.conn)
+    assert (new.status, new.hash) == ("proposed", plan.hash)
+    world.conn.execute("update sync.plan set seen_at = seen_at - interval '8 days'")
+    assert plans.decide(world.conn, new.id, "approved", "ann") is None
+
+
+def test_rows_of_ended_plans_do_not_stay(make: Make) -> None:
+    world = make("required")
+    world.conn.execute("insert into hub.contact (last_name, email) values ('Lee', 'lee@x.example')")
+    run(world)
+    (plan,) = plans.find(world.conn)
+    plans.decide(world.conn, plan.id, "rejected", "ann")
+    plans.tidy(world.conn)
+    assert world.one("select count(*) from sync.plan_row") == plan.rows
+    world.conn.execute("update sync.plan set ended_at = ended_at - interval '31 days'")
+    plans.tidy(world.conn)
+    assert world.one("select count(*) from sync.plan_row") == 0
