@@ -74,6 +74,9 @@ class Guard:
         return min((number for number in most if number is not None), default=None)
 
 
+ARCHIVED = "archived_at"
+"""The field of deletions that only archive the hub's record."""
+
 Counts = Mapping[tuple[What, str], int]
 """Records by what would happen and to which field; the field is empty where records are counted as such."""
 
@@ -94,7 +97,7 @@ class Excess:
             case What.BLANKS:
                 said = f"{records} would lose {self.field}"
             case What.DELETIONS:
-                said = f"{records} would be deleted"
+                said = f"{records} would be {'archived' if self.field == ARCHIVED else 'deleted'}"
             case What.KEYS:
                 said = f"{records} would get another {self.field}, by which records are matched"
             case What.CHANGES:

@@ -40,6 +40,7 @@ class Why(StrEnum):
     DELETED = "deleted in the CRM"
     MERGED = "merged in the CRM"
     HUB_DELETED = "deleted in the hub"
+    ARCHIVED = "archived"
     ONE_WAY = "one-way stream"
 
 
@@ -70,7 +71,7 @@ class Found:
 class Record:
     """What is known of one CRM id. seen: the CRM showed it; crm_deleted: as deleted; modified_at: then (UTC).
     mirror_at: the stamp in the mirror; outside: there as one that left the mapping's filter. marked: in the queue;
-    in_doubt: a write without an answer; hub_deleted: an application deleted the hub record; kept_out: an undo did."""
+    in_doubt: a write without an answer; archived: the hub keeps it, and it takes no part in the sync; hub_deleted: an application deleted the hub record; kept_out: an undo did."""
 
     crm_id: str
     hub_id: UUID | None
@@ -83,6 +84,7 @@ class Record:
     outside: bool
     mirror_at: datetime | None
     in_hub: bool
+    archived: bool
     marked: bool
     in_doubt: bool
     hub_deleted: bool
@@ -261,6 +263,8 @@ def _why(  # noqa: PLR0911 - a table, one line a row
         return Why.PENDING, late
     if v.mirror_off:  # what the queue, reviews and parking are about is another value than the CRM's
         return None, "the mirror does not say what the CRM says, and no sync is going to read it again"
+    if r.archived:
+        return Why.ARCHIVED, "the hub record takes no part in the sync"
     if v.conflict is not None:
         if v.conflict_status == "decided":
             return Why.PENDING, f"conflict #{v.conflict} is decided; the next sync applies it"

@@ -108,9 +108,9 @@ def _mirror(stream: StreamSpec, specs: Sequence[FieldSpec]) -> sql.Composed:
 
 
 def _hub(entity: str, specs: Sequence[FieldSpec]) -> sql.Composed:
-    return sql.SQL("select array_agg(h.id::text order by h.id) as ids from {} h where {}").format(
-        hub_table(entity), _same("h", specs, typed=True)
-    )
+    return sql.SQL(
+        "select array_agg(h.id::text order by h.id) as ids from {} h where h.archived_at is null and {}"
+    ).format(hub_table(entity), _same("h", specs, typed=True))
 
 
 def _same(alias: str, specs: Sequence[FieldSpec], *, typed: bool) -> sql.Composed:

@@ -13,7 +13,7 @@ from typing import Literal
 from psycopg import Connection, sql
 
 from crm_sync.core.deletes import PRESENCE, DeletePolicy
-from crm_sync.core.guard import Counts, Guard, What
+from crm_sync.core.guard import ARCHIVED, Counts, Guard, What
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, Policy, StreamSpec
 from crm_sync.hub import frozen
 from crm_sync.hub.differences import differs
@@ -50,12 +50,14 @@ def marked(conn: Connection, stream: StreamSpec, enough: int) -> Marked:
     return Marked(*row) if row is not None else Marked(0, 0, 0)
 
 
-def linked(conn: Connection, stream: StreamSpec) -> int:
-    """How many records have a partner that is not deleted; reads the links as a whole."""
+def linked(conn: Connection, stream: StreamSpec, *, before: bool = False) -> int:
+    """How many records have a partner that is not deleted (before: and of how many nobody has settled yet what becomes of
+    them, now that it is); reads the links as a whole."""
+    there = sql.SQL("({} or m.deleted and b.crm_state = 'present')" if before else "{}").format(alive("m"))
     row = conn.execute(
         sql.SQL(
             "select count(*) from {} b where exists (select from {} m where m.crm_id = b.crm_id and {})"
-        ).format(base_table(stream), mirror_table(stream), alive("m"))
+        ).format(base_table(stream), mirror_table(stream), there)
     ).fetchone()
     return row[0] if row else 0
 
@@ -184,7 +186,8 @@ def _conditions(
         if What.KEYS in guard.on and spec.name in keys and spec.type is not FieldType.REFERENCE:
             found[What.KEYS, spec.name] = sql.SQL("{} and {} and {}").format(there, _other(spec), moved)
     if What.DELETIONS in guard.on and (gone := _deletions(stream, side)) is not None:
-        found[What.DELETIONS, ""] = gone
+        archives = side == "hub" and stream.deletes.inbound is DeletePolicy.ARCHIVE
+        found[What.DELETIONS, ARCHIVED if archives else ""] = gone
     if What.CHANGES in guard.on and moves:
         any_moves = sql.SQL(" or ").join(sql.SQL("({})").format(moved) for _, moved in moves)
         found[What.CHANGES, ""] = sql.SQL("{} and ({})").format(there, any_moves)

@@ -51,7 +51,7 @@ def records(conn: Connection, stream: StreamSpec, crm_ids: Sequence[str]) -> lis
     query = sql.SQL(
         "select r.crm_id, b.hub_id, s.crm_id is not null, coalesce(s.deleted, false),"
         " coalesce(s.merged_into, m.merged_into), s.modified_at, m.crm_id is not null, coalesce(m.deleted, false),"
-        " coalesce(m.outside, false), m.modified_at, h.id is not null,"
+        " coalesce(m.outside, false), m.modified_at, h.id is not null, h.archived_at is not null,"
         " exists (select from sync.mark k where k.stream = {stream} and not k.by_hub and k.crm_id = r.crm_id)"
         " or exists (select from sync.mark k where k.stream = {stream} and k.by_hub and k.hub_id = b.hub_id),"
         " exists (select from sync.intent i where i.connection = {connection} and i.entity = {entity}"
@@ -118,12 +118,12 @@ def _row(stream: StreamSpec, spec: FieldSpec) -> sql.Composable:
 
 
 def only_in_hub(conn: Connection, stream: StreamSpec, most: int) -> list[tuple[str, str, int, list[UUID]]]:
-    """Hub records without a link, by what the database knows of them: ('' | 'marked' | 'in doubt' | 'parked', the code
+    """Hub records without a link, by what the database knows of them: ('' | 'marked' | 'in doubt' | 'parked' | 'archived', the code
     it is parked with, how many, at most `most` of them)."""
     rows = conn.execute(
         sql.SQL(
             "select state, code, count(*), (array_agg(id order by id))[:%s] from (select h.id,"
-            " case when i.hub_id is not null then 'in doubt' when p.code is not null then 'parked'"
+            " case when h.archived_at is not null then 'archived' when i.hub_id is not null then 'in doubt' when p.code is not null then 'parked'"
             " when exists (select from sync.mark k where k.stream = {stream} and k.by_hub and k.hub_id = h.id)"
             " then 'marked' else '' end as state, coalesce(p.code, '') as code"
             " from {hub} h left join sync.intent i on i.connection = {connection} and i.entity = {entity}"

@@ -163,7 +163,7 @@ def _pairs(stream: StreamSpec, block: tuple[FieldSpec, FieldSpec | None], *, lin
         "(with wanted as materialized (select u.n, u.crm_id, {mine} from unlinked u where u.found is null and u.candidates = 0"
         " and u.how is null) select k.n, f.id, {linked} or f.id in (select found from unlinked where found is not null)"
         " as linked, f.place > {most} as more from wanted k cross join lateral (select l.id, row_number() over (order by l.id)"
-        " as place from (select m.id from (select h.id from {hub} h where {matched} offset 0) m"
+        " as place from (select m.id from (select h.id from {hub} h where {matched} and h.archived_at is null offset 0) m"
         " where {linked} = exists (select from {base} b where b.hub_id = m.id) and {together} order by m.id limit {most} + 1) l) f)"
     ).format(
         mine=sql.SQL(", ").join(mine),

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from crm_sync.core.errors import HeldBackError
-from crm_sync.core.guard import Counts, Excess, What, is_empty, judge, sentence
+from crm_sync.core.guard import ARCHIVED, Counts, Excess, What, is_empty, judge, sentence
 from crm_sync.core.spec import StreamSpec
 from crm_sync.hub import guard as counting
 from crm_sync.hub import holds
@@ -57,8 +57,12 @@ class Brake:
         self._count(What.BLANKS, found)
 
     def deletions(self, hub_ids: Iterable[UUID]) -> None:
-        """These records are about to be deleted, in hub or CRM, or archived."""
+        """These records are about to be deleted, in hub or CRM."""
         self._count(What.DELETIONS, (("", hub_id) for hub_id in hub_ids))
+
+    def archivals(self, hub_ids: Iterable[UUID]) -> None:
+        """These hub records are about to be archived, because the CRM has deleted them."""
+        self._count(What.DELETIONS, ((ARCHIVED, hub_id) for hub_id in hub_ids))
 
     def _count(self, what: What, found: Iterable[tuple[str, UUID]]) -> None:
         if not self._on or what not in self._stream.guard.on:
@@ -75,7 +79,7 @@ class Brake:
         counts: Counts = {(what, name): len(self._seen[what, name]) for name in new}
         if judge(counts, 0, self._stream.guard):
             if self._linked is None:
-                self._linked = counting.linked(self._store.conn, self._stream)
+                self._linked = counting.linked(self._store.conn, self._stream, before=True)
             excess = judge(counts, self._linked, self._stream.guard)
             if excess:
                 names = {one.field for one in excess}
@@ -215,7 +219,7 @@ def _excess(
     counts = counting.count(store.conn, stream, side, marks, guard, force=force)
     if not judge(counts, 0, guard):
         return [], 0
-    linked = counting.linked(store.conn, stream)
+    linked = counting.linked(store.conn, stream, before=True)
     return judge(counts, linked, guard), linked
 
 

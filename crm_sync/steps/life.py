@@ -29,9 +29,11 @@ def by_person(v: Verdict) -> bool:
 
 
 class Watch(Protocol):
-    """Who is told how many records are about to be deleted, and may stop it."""
+    """Who is told how many records are about to be deleted or archived, and may stop it."""
 
     def deletions(self, hub_ids: Sequence[UUID]) -> None: ...
+
+    def archivals(self, hub_ids: Sequence[UUID]) -> None: ...
 
 
 class Life:
@@ -53,9 +55,9 @@ class Life:
         if not verdicts:
             return
         takes = self.gate.takes(work, [v for v in verdicts if v.kind is Kind.TAKE])
-        self.watch.deletions(
-            [v.difference.hub_id for v in takes if v.value != Here.PRESENT and not by_person(v)]
-        )
+        unasked = [v for v in takes if not by_person(v)]
+        self.watch.deletions([v.difference.hub_id for v in unasked if v.value == Here.DELETED])
+        self.watch.archivals([v.difference.hub_id for v in unasked if v.value == Here.ARCHIVED])
         done = self._apply(takes)
         returned = [
             d.hub_id for d in (v.difference for v in verdicts) if d.crm_now == Here.PRESENT != d.crm_then

@@ -281,4 +281,5 @@ _WAITS: Mapping[str, tuple[Why | None, str]] = {
     "marked": (Why.PENDING, "the next sync looks at it"),
     "in doubt": (Why.PENDING, "the answer to its creation never came; the next sync looks"),
     "parked": (Why.PARKED, ""),
+    "archived": (Why.ARCHIVED, "the hub record takes no part in the sync"),
 }

@@ -13,7 +13,7 @@ STREAM = StreamSpec("acme", "memory", "contact", "Contact", ())
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
 LINKED = Record(
     crm_id="7", hub_id=UUID(int=7), seen=False, crm_deleted=False, merged_into=None, modified_at=None, mirrored=True,
-    mirror_deleted=False, outside=False, mirror_at=SINCE - timedelta(days=1), in_hub=True, marked=False, in_doubt=False,
+    mirror_deleted=False, outside=False, mirror_at=SINCE - timedelta(days=1), in_hub=True, archived=False, marked=False, in_doubt=False,
     hub_deleted=False, kept_out=False, parked=None,
 )  # fmt: skip
 

@@ -192,3 +192,19 @@ def test_a_session_keeps_no_plan_that_is_wrong_for_its_next_statement(world: Wor
     assert len(rows) == len(world.system.entities)
     for (settings,) in rows:
         assert {"enable_nestloop=off", "jit=off"} <= set(settings)
+
+
+def test_references_that_were_let_go_are_looked_up_by_an_index(world: World) -> None:
+    world.conn.execute("insert into hub.company (name) values ('Big')")
+    world.conn.execute("insert into hub.contact (last_name, company) select 'Lee', id from hub.company")
+    world.conn.execute(
+        "insert into sync.let_go (entity, hub_id, field, target)"
+        " select 'contact', gen_random_uuid(), 'company', gen_random_uuid() from generate_series(1, 5000)"
+    )
+    world.conn.execute("analyze sync.let_go")
+    read = "select seq_tup_read from pg_stat_xact_user_tables where relid = 'sync.let_go'::regclass"
+    with world.conn.transaction():
+        world.conn.execute("insert into hub.company (name) values ('Small')")
+        world.conn.execute("update hub.contact set first_name = 'Ann'")
+        world.conn.execute("delete from hub.contact")
+        assert world.one(read) == 0

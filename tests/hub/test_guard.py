@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from crm_sync.core.decide import Kind, decide_all
-from crm_sync.core.guard import Guard, Limit, What
+from crm_sync.core.guard import ARCHIVED, Guard, Limit, What
 from crm_sync.core.spec import (
     ConnectionSpec,
     Direction,
@@ -144,10 +144,10 @@ def test_deletions_and_creates_are_counted_by_record(marked: psycopg.Connection)
         )
         every = Guard(creates=Limit(number=0), changes=Limit(number=0))
         marks = guard.marked(marked, STREAM, 100_000)
-        assert guard.count(marked, STREAM, "hub", marks, every)[What.DELETIONS, ""] == 2
+        assert guard.count(marked, STREAM, "hub", marks, every)[What.DELETIONS, ARCHIVED] == 2
         # Deleted long ago, and left as it is; edited here.
         marked.execute("update acme.thing_base set crm_state = 'deleted' where crm_id = 'c1'")
-        assert guard.count(marked, STREAM, "hub", marks, every)[What.DELETIONS, ""] == 1
+        assert guard.count(marked, STREAM, "hub", marks, every)[What.DELETIONS, ARCHIVED] == 1
         assert guard.count(marked, STREAM, "crm", marks, every)[What.CREATES, ""] == 1
         assert guard.count(marked, STREAM, "hub", marks, every)[What.CHANGES, ""] <= RECORDS - 3
         raise psycopg.Rollback(going)

@@ -242,7 +242,7 @@ def test_many_deletions_in_the_crm_are_asked_about(world: World) -> None:
     for crm_id in ids[:30]:
         world.accounts["acme"].person_delete("Contact", crm_id)
     world.wait(hours=2)
-    with pytest.raises(HeldBackError, match="30 records would be deleted"):
+    with pytest.raises(HeldBackError, match="30 records would be archived"):
         world.sync()
     holds.confirm(world.conn, _held(world).id, "ann")
     world.sync()
@@ -362,7 +362,7 @@ def test_a_crm_that_is_meant_to_be_empty_is_confirmed(world: World) -> None:
         world.sync("acme", "contact", full=True)
     holds.confirm(world.conn, _held(world).id, "ann")
     with pytest.raises(
-        HeldBackError, match="40 records would be deleted"
+        HeldBackError, match="40 records would be archived"
     ):  # which is what follows in the hub
         world.sync("acme", "contact", full=True)
     assert world.one("select status from sync.hold where cause = 'empty'") == "done"

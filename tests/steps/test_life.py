@@ -7,13 +7,16 @@ import pytest
 from crm_sync.connectors.crm import Operation
 from crm_sync.core.decide import Kind
 from crm_sync.core.errors import CrmError, ErrorClass, HeldBackError, RecordError
+from crm_sync.core.parity import What, Why
 from crm_sync.core.rules import When
-from crm_sync.hub import dirty, holds, life, review
+from crm_sync.hub import dirty, doubles, holds, life, review
 from crm_sync.hub.store import Store
 from crm_sync.steps import ruling, why
+from crm_sync.steps.allowance import allot
 from crm_sync.steps.life import by_person
 from crm_sync.steps.options import Report
 from crm_sync.steps.story import Story
+from crm_sync.steps.verify import known_records, verify
 from tests.steps.world import CONNECTION, World
 
 Make = Callable[..., World]
@@ -779,3 +782,37 @@ def test_what_was_skipped_was_decided_by_nobody(make: Make) -> None:
     (found,) = life.verdicts(world.conn, world.system.stream("acme", "contact"), ids)
     assert (found.kind, found.difference.decision) == (Kind.TAKE, "skip")
     assert not by_person(found)  # so the guard counts it
+
+
+def test_the_guard_says_that_records_would_be_archived_and_of_how_many(make: Make) -> None:
+    world = make("archive", "review", more="    guard: {deletions: 0}\n")
+    crm_id = _ann(world)
+    world.accounts["acme"].person_delete("Contact", crm_id)
+    with pytest.raises(HeldBackError, match=r"1 record would be archived \(.*\); 1 are linked"):
+        _settle(world)
+    (hold,) = holds.find(world.conn)
+    holds.confirm(world.conn, hold.id, "ann")
+    _settle(world)
+    assert world.one("select archived_at is not null from hub.contact") is True
+    _quiet(world)
+
+
+def test_archived_records_explain_themselves_and_are_nobodys_double(make: Make) -> None:
+    world = make("archive", "ignore")
+    _ann(world)
+    world.conn.execute("update hub.contact set archived_at = now()")
+    _settle(world)
+    world.conn.execute("update hub.contact set first_name = 'New'")
+    world.conn.execute(
+        "insert into hub.contact (last_name, email, archived_at) values ('Lee', 'ann@x.example', now())"
+    )
+    _settle(world)
+    stream = world.system.stream("acme", "contact")
+    with Store(world.url) as store:
+        share = allot([stream], {stream.name: known_records(store, stream)}, None)[stream.name]
+        found = verify(store, world.crms["acme"], stream, share)
+    assert set(found.counts) == {
+        (What.VALUE, Why.ARCHIVED),
+        (What.NOT_IN_CRM, Why.ARCHIVED),
+    }
+    assert list(doubles.in_hub(world.conn, world.system, "contact", 10)) == []

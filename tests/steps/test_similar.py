@@ -74,6 +74,14 @@ def test_very_alike_is_linked_and_the_journal_says_the_score(alike: World) -> No
     assert alike.one("select count(*) from review.match") == 0
 
 
+def test_what_is_archived_is_compared_with_nobody(alike: World) -> None:
+    ours = person(alike, "Katherine", "Smith", "+14155552671")
+    alike.conn.execute("update hub.contact set archived_at = now()")
+    crm_id = entered(alike, "Catherine", "Smith", "(415) 555-2671")
+    alike.sync()
+    assert links(alike)[crm_id][0] != ours
+
+
 def test_less_alike_waits_for_a_person_on_both_sides(alike: World) -> None:
     ours = person(alike, "Anna", "Rossi", "+14155552671")
     crm_id = entered(alike, "Anna Maria", "Rossi", "+14155552671")
