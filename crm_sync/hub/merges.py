@@ -112,7 +112,7 @@ def _stage(conn: Connection, stream: StreamSpec, key: dict[str, str]) -> None:
 def _move(conn: Connection, stream: StreamSpec, key: dict[str, str], run_id: str | None) -> None:
     conn.execute(
         sql.SQL(
-            "update {} b set crm_id = w.survivor, linked_by = %s, crm_state = 'present' from merging w"
+            "update {} b set crm_id = w.survivor, linked_by = %s from merging w"
             " where w.moves and b.hub_id = w.hub_id"
         ).format(base_table(stream)),
         [LINKED_BY],

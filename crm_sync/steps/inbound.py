@@ -20,7 +20,7 @@ from crm_sync.core.spec import StreamSpec
 from crm_sync.core.window import Reading, next_watermark, reading
 from crm_sync.hub import dirty, frozen, history, mirror, watermark
 from crm_sync.hub.store import Store
-from crm_sync.steps import guard, references, schema
+from crm_sync.steps import guard, references, schema, survivors
 from crm_sync.steps.identity import unchanged
 from crm_sync.steps.options import Options, Report, calls_since
 from crm_sync.steps.reached import Reached
@@ -130,7 +130,7 @@ class _Inbound:
             self._take_part(window)
 
     def _take_part(self, window: Reading) -> None:
-        """What does not take part any more, and what refers to something else without a trace."""
+        """What does not take part any more, what refers to something else without a trace, and who is left of merges."""
         if self.job.listing is not None:
             found = sweep(self.store, self.crm, self.stream, self.job.listing)
         elif window.start is not None:
@@ -144,6 +144,8 @@ class _Inbound:
             found = {**found, "updated": found.get("updated", 0) + looked}
         for name, number in found.items():
             self.report.add(name, number)
+        for merged in survivors.look_up(self.store, self.crm, self.stream):
+            self._count(merged)
 
     def _not_empty(self) -> None:
         """What a full read did not bring must not be taken for deleted if that is nearly everything."""

@@ -236,7 +236,8 @@ def _unlinked(stream: StreamSpec, side: Side) -> str:
 
 def _gone(crm: str, side: Side) -> str:
     if side.merged_into:
-        return f"merged into {side.merged_into} in {crm}; no longer synced"
+        outside = ", which is outside the mapping's filter" if side.outside else ""
+        return f"merged into {side.merged_into} in {crm}{outside}; no longer synced"
     return f"deleted in {crm}; no longer synced"
 
 

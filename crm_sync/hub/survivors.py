@@ -1,0 +1,72 @@
+"""Survivors of merges that the mirror does not have, while the loser is linked with a hub record: nothing tells of them if
+they were deleted at once, or are outside the mapping's filter. `steps/survivors.py` looks them up; what follows is here.
+"""
+
+from collections.abc import Sequence
+
+from psycopg import Connection, sql
+
+from crm_sync.core.spec import StreamSpec
+from crm_sync.hub.sql import base_table, mirror_table
+
+BATCH = 2_000
+"""Records that are looked up together: what one call of Salesforce takes. The next run goes on."""
+
+
+def missing(conn: Connection, stream: StreamSpec) -> list[str]:
+    """Survivors to be looked up. Costs one index probe if no merge is to be settled. Those that are known to be gone
+    or outside are not asked about again: the listing brings them when they are back."""
+    rows = conn.execute(
+        sql.SQL(
+            "select distinct a.survivor from sync.alias a join {base} b on b.crm_id = a.crm_id"
+            " where a.connection = %s and a.entity = %s and a.settled_at is null and a.reason = 'merged'"
+            " and b.crm_state <> 'deleted' and not exists (select from {mirror} s where s.crm_id = a.survivor)"
+            " and exists (select from {mirror} l where l.crm_id = a.crm_id and l.merged_into is not null and not l.outside) order by 1 limit %s"
+        ).format(base=base_table(stream), mirror=mirror_table(stream)),
+        [stream.connection, stream.entity, BATCH],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def gone(conn: Connection, stream: StreamSpec, survivors: Sequence[str]) -> None:
+    """The CRM does not have these: what was merged into them is deleted, and that is decided like any deletion. The alias
+    stays: should a survivor come back, it is the record that the loser was."""
+    _mark(
+        conn,
+        stream,
+        "with changed as (update {mirror} m set merged_into = null, deleted = true from sync.alias a"
+        " where a.connection = {connection} and a.entity = {entity} and a.survivor = any(%s) and a.settled_at is null"
+        " and a.reason = 'merged' and m.crm_id = a.crm_id and exists (select from {base} b where b.crm_id = a.crm_id)"
+        " returning m.crm_id)",
+        survivors,
+    )
+
+
+def outside(conn: Connection, stream: StreamSpec, survivors: Sequence[str]) -> None:
+    """These do not take part: no more does what was merged into them."""
+    _mark(
+        conn,
+        stream,
+        "with changed as (update {mirror} m set outside = true from sync.alias a where a.connection = {connection}"
+        " and a.entity = {entity} and a.survivor = any(%s) and a.settled_at is null and a.reason = 'merged'"
+        " and m.crm_id = a.crm_id and not m.outside and exists (select from {base} b where b.crm_id = a.crm_id)"
+        " returning m.crm_id)",
+        survivors,
+    )
+
+
+def _mark(conn: Connection, stream: StreamSpec, changed: str, survivors: Sequence[str]) -> None:
+    if survivors:
+        conn.execute(
+            sql.SQL(
+                changed
+                + " insert into sync.mark (stream, by_hub, crm_id) select s.id, false, c.crm_id from changed c"
+                " join sync.stream s on s.connection = {connection} and s.entity = {entity}"
+            ).format(
+                base=base_table(stream),
+                mirror=mirror_table(stream),
+                connection=sql.Literal(stream.connection),
+                entity=sql.Literal(stream.entity),
+            ),
+            [list(survivors)],
+        )
