@@ -87,6 +87,8 @@ def test_what_cannot_be_selected_is_said(place: Place, arguments: list[str], sai
 def test_what_is_not_taken_back_is_listed(place: Place) -> None:
     place.run("setup")
     assert place.run("sync").status == 0
+    place.rows("insert into hub.company (name) values ('Made Here ' || gen_random_uuid())")
+    assert place.run("sync").status == 0
     told = place.run("undo", "--since", "2020-01-01", "--dry-run")
     assert told.status == 0, told.err
     assert "Not undone" in told.out
