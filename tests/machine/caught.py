@@ -112,4 +112,17 @@ CAUGHT = {
             ("trouble", 885),
         ),
     ),
+    "blind_create": Caught(Invariant.CONVERGENCE, 16, (("hub_insert", 905035), ("trouble", 890298))),
+    "settled_early": Caught(Invariant.CONFLICT_COMPLETENESS, 18, (("crm_create", 140891),)),
+    "merged_record_made_again": Caught(
+        Invariant.CONVERGENCE,
+        33,
+        (
+            ("crm_create", 249523),
+            ("crm_create", 387926),
+            ("hub_insert", 960437),
+            ("sync", 656115),
+            ("crm_merge", 577539),
+        ),
+    ),
 }

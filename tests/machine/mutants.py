@@ -231,13 +231,13 @@ def intent_late(patch: pytest.MonkeyPatch) -> None:
 
     record = answers.Answers._record
 
-    def wrong(self: Any, *rest: Any) -> Any:
+    def wrong(self: Any, *rest: Any, **flags: Any) -> Any:
         with self.store.transaction() as conn:
             while forgotten:
                 stream, noted, run_id = forgotten.pop()
                 old = intents.in_doubt(conn, stream, {i.hub_id for i in noted})
                 note(conn, stream, [i for i in noted if i.hub_id not in old], run_id)
-        return record(self, *rest)
+        return record(self, *rest, **flags)
 
     patch.setattr(sending.intents, "note", later)
     patch.setattr(answers.Answers, "_record", wrong)
