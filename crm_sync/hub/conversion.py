@@ -160,12 +160,46 @@ def end(conn: Connection, connection: str) -> int:
     return number
 
 
+def ready(conn: Connection, stream: StreamSpec) -> list[tuple[UUID, str]]:
+    """The leads in `converting` that are records of this stream and of which it is known what hangs on them goes to; each
+    with what it became."""
+    return [
+        (lead, f"{crm_id} was converted into contact {contact}: what refers to it refers to the contact, too")
+        for lead, crm_id, contact in conn.execute(
+            "select c.hub_id, c.crm_id, c.contact from converting k join sync.conversion c on c.connection = k.connection"
+            f" and c.entity = k.entity and c.crm_id = k.crm_id where k.entity = %s and {_READY} and c.contact is not null"
+            " order by c.crm_id",
+            [stream.entity],
+        )
+    ]
+
+
+def narrow(conn: Connection, stream: StreamSpec, leads: Sequence[UUID]) -> None:
+    """Of `converting`, leave these leads of the stream."""
+    conn.execute(
+        "delete from converting where entity <> %s or hub_id is null or hub_id <> all(%s)",
+        [stream.entity, list(leads)],
+    )
+
+
+def mark_ready(conn: Connection, streams: Sequence[StreamSpec]) -> None:
+    """Have the converted leads of these streams looked at that could be carried over, and wait for approval or for a sync."""
+    conn.execute(
+        "insert into sync.mark (stream, by_hub, crm_id) select s.id, false, c.crm_id from sync.conversion c"
+        " join sync.stream s on s.connection = c.connection and s.entity = c.entity"
+        f" where (c.connection, c.entity) in (select * from unnest(%s::text[], %s::text[])) and {_READY}",
+        [[s.connection for s in streams], [s.entity for s in streams]],
+    )
+
+
+_READY = "c.carried_at is null and c.hub_id is not null and (c.contact_id is not null or c.contact is null)"
+
+
 def carry(conn: Connection, connection: str, run_id: str | None) -> int:
     """Carry over what hangs on the leads in `converting` whose lead and contact are both known by now; how many."""
     rows = conn.execute(
         "update sync.conversion c set carried_at = clock_timestamp() from converting k where c.connection = %s"
-        " and c.entity = k.entity and c.crm_id = k.crm_id and c.carried_at is null and c.hub_id is not null"
-        " and (c.contact_id is not null or c.contact is null) returning c.entity, c.hub_id, c.crm_id, c.contact_id,"
+        f" and c.entity = k.entity and c.crm_id = k.crm_id and {_READY} returning c.entity, c.hub_id, c.crm_id, c.contact_id,"
         " c.contact, c.company, c.deal",
         [connection],
     ).fetchall()
@@ -210,7 +244,7 @@ def _journal(
     with conn.cursor() as cursor:
         cursor.executemany(
             "insert into sync.change (run_id, connection, entity, hub_id, side, kind, reason)"
-            " values (%s, %s, %s, %s, 'hub', 'link', %s)",
+            " values (%s, %s, %s, %s, 'hub', 'link', %s || coalesce(current_setting('crm_sync.note', true), ''))",
             told,
         )
 

@@ -75,6 +75,11 @@ class Admission(Gate):
         refused = self._refuse(work.conn, work.stream, "hub", found)
         return [v for v in movable if str(v.difference.hub_id) not in refused]
 
+    def carries(self, work: Work, planned: list[PlanRow]) -> list[PlanRow]:
+        keys = [row.key for row in planned]
+        approved = plan_rows.of_records(work.conn, self.plan.id, work.stream, "hub", keys)
+        return [row for row in planned if row in approved[row.key]]
+
     def writes(self, stream: StreamSpec, made: planning.Plan) -> None:
         """What is new in the hub since, or got the id that it was to refer to, is not written either: a create goes as it
         was approved, and what is missing follows with the next plan."""

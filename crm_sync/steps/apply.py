@@ -16,7 +16,7 @@ from functools import partial
 from crm_sync.core.approval import content, mapping_digest, moved
 from crm_sync.core.errors import LostLeaseError, StorageError, SyncError
 from crm_sync.core.spec import StreamSpec, System
-from crm_sync.hub import intents, plan_rows, plans
+from crm_sync.hub import conversion, intents, plan_rows, plans
 from crm_sync.hub.connect import connect
 from crm_sync.hub.plans import Plan
 from crm_sync.hub.store import Store
@@ -77,6 +77,7 @@ def apply(store: Store, system: System, crm: Crms, number: int) -> Applied:
                 if intents.pending(store.conn, stream):  # of a run that was killed
                     _step(done, stream, partial(_settle, store, crm, stream, gate))
                     plan_rows.mark_written(store.conn, plan, stream)
+            conversion.mark_ready(store.conn, streams)
             _refuse_moved(store, streams, crm, done)
             for stream in streams:
                 _send(store, crm, stream, gate, done)
@@ -94,6 +95,7 @@ def apply(store: Store, system: System, crm: Crms, number: int) -> Applied:
             _refuse_moved(store, streams, crm, done)
         if not plans.waiting(store.conn, number)["waiting"]:
             plans.end(store.conn, [number], "applied")
+        conversion.mark_ready(store.conn, streams)  # what this plan has linked
         return _told(store, done)
 
 

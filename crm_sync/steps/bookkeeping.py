@@ -11,6 +11,7 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
+from crm_sync.core.approval import PlanRow
 from crm_sync.core.decide import Kind, Verdict
 from crm_sync.core.spec import StreamSpec
 from crm_sync.hub import mirror, parked
@@ -47,6 +48,9 @@ class Bookkeeping(Gate):
 
     def takes(self, work: Work, movable: list[Verdict]) -> list[Verdict]:  # noqa: ARG002
         return [v for v in movable if v.kind is Kind.CONVERGED]
+
+    def carries(self, work: Work, planned: list[PlanRow]) -> list[PlanRow]:  # noqa: ARG002
+        return []
 
     def writes(self, stream: StreamSpec, made: planning.Plan) -> None:  # noqa: ARG002
         """They stay marked; why they could not be sent is known until the CRM has answered."""

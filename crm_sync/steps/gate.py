@@ -56,6 +56,10 @@ class Gate:
         """The takes (and agreements) that may go into the hub."""
         return movable
 
+    def carries(self, work: Work, planned: list[PlanRow]) -> list[PlanRow]:  # noqa: ARG002
+        """Those of these converted leads whose references may go on to the contact."""
+        return planned
+
     def writes(self, stream: StreamSpec, made: Plan) -> None:
         """Leave in `made` the writes that may be sent."""
 

@@ -131,7 +131,7 @@ class _Chunk:
         hub_ids |= set(linker.open.values())
         open_ids = self._look(hub_ids) if hub_ids else set()
         looked_at = {e.crm_id for e in entries if e.crm_id is not None}
-        follow_conversions(work, looked_at)
+        follow_conversions(work, looked_at, self.gate)
         run_id = work.store.run_id
         parked.replace(self.conn, self.stream, "crm", looked_at, work.failed, run_id)
         # With nothing left to send, it does not matter any more why something could not be sent.

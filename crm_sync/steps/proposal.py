@@ -16,8 +16,8 @@ from crm_sync.connectors.crm import Crm
 from crm_sync.core.approval import PlanRow, Target, content, mapping_digest
 from crm_sync.core.guard import judge, sentence
 from crm_sync.core.spec import StreamSpec
+from crm_sync.hub import conversion, holds, plan_rows, plans
 from crm_sync.hub import guard as counting
-from crm_sync.hub import holds, plan_rows, plans
 from crm_sync.hub.connect import connect
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
@@ -182,6 +182,7 @@ def propose(
     with ExitStack() as stack:
         conn = stack.enter_context(closing(connect(url, autocommit=True)))
         conn.execute("set timezone = 'UTC'; set jit = off; set work_mem = '64MB'")
+        conversion.mark_ready(conn, streams)
         found = decide(url, streams, crm, conn, run_id, targets=targets)
         digests = {stream.name: mapping_digest(stream) for stream in streams}
         for name, writes in plan_rows.figures(conn).items():

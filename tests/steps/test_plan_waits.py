@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from crm_sync.core.errors import ErrorClass, RecordError, SyncError
+from crm_sync.core.spec import StreamSpec
 from crm_sync.hub import plans
 from crm_sync.hub.store import Store
 from crm_sync.steps.apply import apply, of_stream
@@ -37,7 +38,11 @@ def make(fresh_database_url: str) -> Iterator[Make]:
 def run(world: World) -> None:
     """What the schedule does for the contacts: the steps, then what was approved, then the plan of what waits."""
     world.wait(minutes=5)
-    stream, crm = world.system.stream("acme", "contact"), world.crms["acme"]
+    work_off(world, world.system.stream("acme", "contact"))
+
+
+def work_off(world: World, stream: StreamSpec) -> None:
+    crm = world.crms["acme"]
     with Store(world.url, run_id="run") as store:
         inbound(store, crm, stream, Options())
         hub(store, stream, Options())
