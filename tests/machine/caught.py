@@ -125,4 +125,15 @@ CAUGHT = {
             ("crm_merge", 577539),
         ),
     ),
+    "no_overlap": Caught(
+        Invariant.ATOMIC_PROGRESS,
+        8,
+        (
+            ("crm_create", 140891),
+            ("crm_create", 596853),
+            ("crm_create", 888598),
+            ("crm_create", 841235),
+            ("late", 123646),
+        ),
+    ),
 }
