@@ -98,7 +98,7 @@ class MemoryAccount:
         kept, lost = self.row(object_name, winner).values, self.row(object_name, loser).values
         self._put(object_name, loser, lost, deleted=True, merged_into=winner)
         unique = {info.name for info in self.fields.get(object_name, {}).values() if info.unique}
-        gained = {n: v for n, v in lost.items() if n not in unique and kept.get(n) is None}
+        gained = {n: v for n, v in lost.items() if n not in unique and v != winner and kept.get(n) is None}
         self._put(object_name, winner, {**kept, **gained})
 
     def person_convert(
