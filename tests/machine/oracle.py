@@ -452,7 +452,7 @@ class Oracle:
         """Whether an application deleted the record when it said so, and it came back with what a CRM had of it."""
         return hub_id in self.diary.hub_deleted and bool(
             self.g.one(
-                'select exists (select from sync.tombstone where hub_id = %s and "row" ->> %s = %s)',
+                'select exists (select from sync.tombstone where hub_id = %s and "row" ->> %s is not distinct from %s)',
                 hub_id, f, value,
             )
         )  # fmt: skip
