@@ -5,6 +5,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from crm_sync.assets import names
+from crm_sync.steps.proposal import propose
 from tests.dagster.project import Project, plain
 from tests.steps.world import CONNECTION
 
@@ -98,3 +99,18 @@ def test_a_dry_run_shows_bases_and_calls(project: Project) -> None:
     assert shown["would_call/write"] == 1
     key = dg.AssetCheckKey(names.hub_key("contact"), names.APPROVAL)
     assert not project.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+
+
+def test_a_full_read_tidies_up_behind_old_plans(project: Project) -> None:
+    world = project.world
+    world.conn.execute("insert into hub.contact (last_name, email) values ('Roe', 'roe@x.example')")
+    propose(
+        world.url, world.system.streams, world.crms.__getitem__, origin="person", made_by="ann"
+    )  # which nobody does again
+    world.conn.execute(
+        "update sync.plan set status = 'rejected', decided_at = now(), ended_at = now() - interval '31 days'"
+    )
+    project.sync()
+    assert world.one("select count(*) from sync.plan_row") != 0
+    project.sync(full=True)
+    assert world.one("select count(*) from sync.plan_row") == 0
