@@ -136,4 +136,36 @@ CAUGHT = {
             ("late", 123646),
         ),
     ),
+    "watermark_from_now": Caught(
+        Invariant.ATOMIC_PROGRESS,
+        78,
+        (("crm_create", 861881), ("sync", 152649), ("stall", 493097), ("sync", 796635)),
+    ),
+    "watermark_early": Caught(
+        Invariant.ATOMIC_PROGRESS,
+        156,
+        (
+            ("crm_create", 698782),
+            ("crm_create", 11387),
+            ("trouble", 220464),
+            ("trouble", 624920),
+            ("wait", 492400),
+            ("crm_edit", 499927),
+            ("trouble", 723637),
+        ),
+    ),
+    "tombstone_ignored": Caught(Invariant.LIFE_CYCLE, 5, (("crm_create", 800875), ("crm_delete", 471325))),
+    "landing_believed": Caught(
+        Invariant.NO_LOST_UPDATE,
+        84,
+        (
+            ("crm_create", 247514),
+            ("sync", 69746),
+            ("hub_edit", 20779),
+            ("trouble", 224815),
+            ("sync", 671810),
+            ("crm_edit", 293598),
+            ("sync", 857612),
+        ),
+    ),
 }

@@ -365,6 +365,11 @@ def deletion_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(life.Life, "look", lambda self, hub_ids: None)
 
 
+def tombstone_ignored(patch: pytest.MonkeyPatch) -> None:
+    """A page that says that a record is deleted is read as if it did not say so."""
+    patch.setattr(mirror, "DELETED", "")
+
+
 def merged_record_made_again(patch: pytest.MonkeyPatch) -> None:
     """A hub record that lost its CRM record in a merge is sent to the CRM as a new one."""
     patch.setattr(holding, "held_by_merges", lambda *a: {})
@@ -378,6 +383,6 @@ MUTANTS: dict[str, Mutant] = {
         intent_without_payload, doubt_ignored, landing_believed, doubtful_match, settled_unseen, settled_early,
         mirror_goes_back, listing_believed, absent_is_null, freezing_forgotten, answer_believed, joined_by_position,
         own_values_return, retry_forgotten, parked_forgotten, bad_record_spoils_its_batch, no_lease, throttle_ignored,
-        dry_run_writes, deletion_forgotten, merged_record_made_again,
+        dry_run_writes, deletion_forgotten, tombstone_ignored, merged_record_made_again,
     )
 }  # fmt: skip
