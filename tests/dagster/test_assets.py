@@ -210,13 +210,13 @@ def test_errors_from_elsewhere_do_not_quote_values(project: Project) -> None:
     person(project, "Zanzibar")
     project.world.conn.execute(
         "create function boom() returns trigger language plpgsql as"
-        " $$ begin raise exception 'I do not like %', new.last_name; end $$;"
+        " $$ begin raise exception 'I do not like %', new.last_name using errcode = 'XX000'; end $$;"
         " create trigger boom before insert on hub.contact for each row execute function boom()"
     )
     result = project.run(names.sync_job("acme"))
     assert not result.success
     events = project.instance.all_logs(result.run_id)
-    assert "RaiseException" in failures_of(result)[0]
+    assert "InternalError" in failures_of(result)[0]
     assert "Zanzibar" not in "".join(str(event) for event in events)
 
 
