@@ -3,7 +3,8 @@
     decide ─▶ guard ─▶ look at the records ─▶ decide again ─▶ intents ─▶ calls ─▶ record each answer
 
 The look is the compare-and-set of a deletion: what somebody has edited in the CRM since we last read it is not deleted,
-but asked about. Few at a time, so that little time passes between the look and the calls.
+but asked about. Few at a time, so that little time passes between the look and the calls. Before a record is created once
+more there is a look too: what somebody has taken out of the recycle bin, and no listing shows yet, is there already.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,6 +103,20 @@ class Deleting:
         ):
             self._delete(part, reasons, parting)
         return parting
+
+    def look_again(self, made: Plan, parting: Parting) -> None:
+        """Leave out of `made` what need not be created once more, because the CRM has the old record again: a second one
+        would be made beside it, or, where an external id finds it, what it says by now overwritten unseen."""
+        again = [i for i in made.intents if i.hub_id in parting.again and i.crm_id is not None]
+        if not again:
+            return
+        self._see([i.crm_id for i in again if i.crm_id is not None])
+        verdicts = life.verdicts(self.store.conn, self.stream, [i.hub_id for i in again])
+        due = {v.difference.hub_id for v in verdicts if v.kind is Kind.PUSH and v.value == Here.PRESENT}
+        back = {i.hub_id for i in again} - due
+        made.intents = [i for i in made.intents if i.hub_id not in back]
+        made.open |= back
+        self.report.add("moved", len(back))
 
     def settle(self, waiting: Sequence[Intent]) -> None:
         """Deletions without an answer: those whose record is gone took effect; the others are decided anew."""

@@ -155,6 +155,8 @@ class _Work:
         made.open |= self.parting.open
         made.looked_at -= self.parting.told
         self.gate.writes(self.stream, made)
+        if not self.options.dry_run:
+            self.deleting.look_again(made, self.parting)
         refused, number = len({p.record_id for p in made.refused}), len(made.intents)
         self.report.add("records", number + refused)
         self.report.add("waiting", made.waiting)

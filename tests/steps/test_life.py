@@ -1,6 +1,7 @@
 """Deletions and returns, both directions, every policy: hub and memory CRMs, synced by the real steps."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -659,6 +660,31 @@ def test_a_return_in_the_hub_before_a_deletion_is_known_to_be_done(make: Make) -
     (again,) = _alive(world)
     assert again != crm_id
     assert _states(world) == ("present", "present")
+    _quiet(world)
+
+
+@pytest.mark.parametrize("upserts", [False, True])
+def test_what_the_crm_has_again_is_not_created_once_more(make: Make, upserts: bool) -> None:
+    """A person has taken it out of the recycle bin and edited it, which no listing shows yet."""
+    world = make("archive", "propagate")
+    acme = world.accounts["acme"]
+    acme.habits.upserts = upserts
+    crm_id = _ann(world)
+    world.conn.execute("update hub.contact set archived_at = now()")
+    _settle(world)
+    assert _alive(world) == []
+    acme.habits.lag = timedelta(hours=1)
+    acme.person_restore("Contact", crm_id)
+    acme.person_edit("Contact", crm_id, {"LastName": "Kim"})
+    world.conn.execute("update hub.contact set archived_at = null, first_name = 'Back'")
+    assert _settle(world)["acme outbound contact"].counts["moved"] == 1
+    _settle(world, 2)
+    assert _alive(world) == [crm_id]
+    values = acme.row("Contact", crm_id).values
+    assert (values["FirstName"], values["LastName"]) == ("Back", "Kim")
+    assert world.hub("contact", "last_name") == [{"last_name": "Kim"}]
+    assert _states(world) == ("present", "present")
+    world.wait(hours=2)
     _quiet(world)
 
 
