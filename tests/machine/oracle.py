@@ -131,7 +131,10 @@ class Oracle:
         if operation.kind == "delete":
             self._before_delete(name, entity, operation, raced=raced)
             return
-        current = account.row(object_name, operation.crm_id).values
+        there = account.row(object_name, operation.crm_id)
+        if there.deleted:  # the CRM refuses it, and so overwrites nothing
+            return
+        current = there.values
         seen = self.g.mirror(name, entity)[operation.crm_id]
         base = self.g.base(name, entity)[operation.key]
         ours = {vendor: f for f, vendor in self.g.vendor[entity].items()}
@@ -171,8 +174,10 @@ class Oracle:
         if self._there(self.g.hub(entity).get(operation.key)):
             raise Broken(Invariant.LIFE_CYCLE, f"{name} {crm_id} is deleted, but the hub has it")
         row, seen = self.g.accounts[name].row(OBJECTS[entity], crm_id), self.g.mirror(name, entity)[crm_id]
+        if raced or row.deleted:  # what is deleted already, the CRM refuses to delete
+            return
         for f, vendor in self.g.vendor[entity].items():
-            if not raced and vendor not in self.diary.hidden and row.values.get(vendor) != seen[f]:
+            if vendor not in self.diary.hidden and row.values.get(vendor) != seen[f]:
                 raise Broken(
                     Invariant.LIFE_CYCLE, f"{name} {crm_id} is deleted with an edit that nobody has seen: {f}"
                 )
@@ -449,13 +454,16 @@ class Oracle:
         return found.deleted or found.values.get(self.g.vendor[entity][f]) == value
 
     def _went_with_its_row(self, hub_id: str, f: str, value: str | None) -> bool:
-        """Whether an application deleted the record when it said so, and it came back with what a CRM had of it."""
-        return hub_id in self.diary.hub_deleted and bool(
-            self.g.one(
-                'select exists (select from sync.tombstone where hub_id = %s and "row" ->> %s is not distinct from %s)',
-                hub_id, f, value,
-            )
-        )  # fmt: skip
+        """Whether the record was deleted when it said so, by an application or by us, whose journal keeps the row, and came
+        back with what a CRM had of it."""
+        kept = 'select from sync.tombstone where hub_id = %s and "row" ->> %s is not distinct from %s'
+        told = (
+            "select from sync.change d join sync.change r on r.hub_id = d.hub_id and r.kind = 'restore' and r.id > d.id"
+            " where d.hub_id = %s and d.side = 'hub' and d.kind = 'delete'"
+            " and d.old_value::jsonb ->> %s is not distinct from %s"
+        )
+        queries = [told, kept] if hub_id in self.diary.hub_deleted else [told]
+        return any(self.g.one(f"select exists ({query})", hub_id, f, value) for query in queries)
 
     def _is_told(self, hub_id: str, value: str | None) -> bool:
         """Whether a hub record that is gone was deleted by an application, or the journal keeps the value."""
