@@ -326,10 +326,22 @@ class Trouble(People):
         if takes:
             d = rng.choice(takes).difference
             f, hub_id = rng.choice((d.field, "title")), str(d.hub_id)
-            self._hub_write("contact", hub_id, {f: self._value(rng, f, "hub")})
-        elif looked_at and rng.random() < 0.3:
-            self._edit_in_hub(rng, str(rng.choice(looked_at).difference.hub_id))
-        else:
+            return self._not_waiting(
+                lambda: self._hub_write("contact", hub_id, {f: self._value(rng, f, "hub")})
+            )
+        if looked_at and rng.random() < 0.3:
+            hub_id = str(rng.choice(looked_at).difference.hub_id)
+            return self._not_waiting(lambda: self._edit_in_hub(rng, hub_id))
+        return False
+
+    def _not_waiting(self, write: Callable[[], None]) -> bool:
+        """An application's write within a transaction of ours, and whether it went through. Where it would have to wait for
+        that one's locks, it cannot come first: both are told by one thread here, and would wait for each other."""
+        try:
+            with self.g.conn.transaction():
+                self.g.conn.execute("set local lock_timeout = '20ms'")
+                write()
+        except psycopg.errors.LockNotAvailable:
             return False
         return True
 
