@@ -54,7 +54,10 @@ class Processes(Life):
             self.act(rng)
         child = self._child(parts(name), stepwise=True)
         left, alive = rng.randrange(1, LAST_PLACE // 2), child.serve()
-        while alive and (left > 0 or not child.idle()):
+        about_to_send = rng.random() < 0.4  # the worst moment: what it sends is noted, the call not made
+        while alive and (
+            not self._intends() if about_to_send and left > -LAST_PLACE else left > 0 or not child.idle()
+        ):
             child.go_on()
             left, alive = left - 1, child.serve()
         if not alive:
@@ -69,6 +72,9 @@ class Processes(Life):
         while alive:
             child.go_on()
             alive = child.serve()
+
+    def _intends(self) -> bool:
+        return bool(self.g.one("select exists (select from sync.intent)"))
 
     def leave(self) -> None:
         """A story that fails leaves no process behind."""

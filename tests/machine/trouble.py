@@ -87,7 +87,7 @@ class Trouble(People):
 
     def same_second(self, rng: random.Random) -> None:
         """Two people change one record within a second of the CRM's clock; somebody may look in between, and the second
-        may do it in the hub. The CRM's listing may show the second change late, and the first as of the same moment.
+        may do it in the hub, or both there and in the CRM. The CRM's listing may show the second change late, and the first as of the same moment.
         (beta has no such seconds: there it is the same millisecond.)"""
         name = rng.choice(("acme", "acme", "beta"))
         ids = [row.id for row in self.g.accounts[name].rows("Contact")]
@@ -104,9 +104,12 @@ class Trouble(People):
         self.g.certain = True
         links = {str(base["crm_id"]): hub_id for hub_id, base in self.g.base(name, "contact").items()}
         hub_id = links.get(crm_id)
-        if hub_id in self.g.hub("contact") and rng.random() < 0.7:
+        there, who = not self.g.accounts[name].row("Contact", crm_id).deleted, rng.random()
+        if hub_id in self.g.hub("contact") and there and who < 0.3:
+            self._edit_on_both_sides(rng, name, str(hub_id), crm_id)
+        elif hub_id in self.g.hub("contact") and who < 0.8:
             self._edit_in_hub(rng, str(hub_id))
-        elif not self.g.accounts[name].row("Contact", crm_id).deleted:
+        elif there:
             self._edit_in_crm(rng, name, crm_id)
         self.run(parts(name))
         self.g.lag[name], self.g.certain = usual, False
@@ -133,11 +136,13 @@ class Trouble(People):
         live = {row.id for row in self.g.accounts[name].rows("Contact")}
         known = [(h, str(b["crm_id"])) for h, b in links.items() if h in hub_ids and b["crm_id"] in live]
         if known:
-            hub_id, crm_id = rng.choice(known)
-            f = rng.choice(("phone", "phone", "first_name", "last_name", "city", "title"))
-            self._hub_write("contact", hub_id, {f: self._value(rng, f, "hub")})
-            self._crm_write(name, "contact", crm_id, {f: self._value(rng, f, name)})
+            self._edit_on_both_sides(rng, name, *rng.choice(known))
         return name
+
+    def _edit_on_both_sides(self, rng: random.Random, name: str, hub_id: str, crm_id: str) -> None:
+        f = rng.choice(("phone", "phone", "first_name", "last_name", "city", "title"))
+        self._hub_write("contact", hub_id, {f: self._value(rng, f, "hub")})
+        self._crm_write(name, "contact", crm_id, {f: self._value(rng, f, name)})
 
     def lost(self, rng: random.Random) -> None:
         """A change is sent and its answer is lost; then the same field is changed again, here or there."""
@@ -180,10 +185,18 @@ class Trouble(People):
         self.run(rng.choice(([], parts(name))))
 
     def hide(self, rng: random.Random) -> None:
-        """An administrator takes the permission for a field away, or gives it back."""
-        account = self.g.accounts[rng.choice(NAMES)]
-        account.habits.hidden = frozenset() if account.habits.hidden else frozenset({"Title"})
-        self.diary.hidden.add("Title")
+        """An administrator takes the permission for a field away, or gives it back; people still see it, and change it.
+        (A title's blank is nothing that the hub takes, a first name's is.)"""
+        name, f = rng.choice(NAMES), rng.choice(("title", "first_name"))
+        account, vendor = self.g.accounts[name], self.g.vendor["contact"][f]
+        if account.habits.hidden:
+            account.habits.hidden = frozenset()
+            return
+        account.habits.hidden = frozenset({vendor})
+        self.diary.hidden.add(vendor)
+        if (ids := [row.id for row in account.rows("Contact")]) and rng.random() < 0.7:
+            self._crm_write(name, "contact", rng.choice(ids), {f: self._value(rng, f, name)})
+            self.run(rng.choice(([], parts(name))))
 
     def reject(self, rng: random.Random) -> None:
         ids = list(self.g.hub("contact"))
