@@ -37,6 +37,9 @@ class FarOracle(Oracle):
     def idle(self, before: Mapping[str, Mapping[str, int]], after: Mapping[str, Mapping[str, int]]) -> None:
         """Which calls an idle sync makes of a real connector, has tests of its own."""
 
+    def _hub_was_asked(self) -> None:
+        """What a record has ever said, a simulator does not keep."""
+
     def quiet(self, *, final: bool, bad: str | None = None) -> None:
         with self.g.looking():
             super().quiet(final=final, bad=bad)

@@ -277,6 +277,16 @@ class Ground:
         found = self.accounts[name]._versions.get("Contact", {}).values()
         return [row for versions in found if (row := versions[-1]).deleted and row.merged_into is None]
 
+    def ever(self, name: str, object_name: str, crm_id: str, vendor: str) -> set[str | None]:
+        """All that a field of a record has said, or of those that were merged into it."""
+        records = self.accounts[name]._versions.get(object_name, {})
+        return {
+            row.values.get(vendor)
+            for versions in records.values()
+            if versions[-1].id == crm_id or versions[-1].merged_into == crm_id
+            for row in versions
+        }
+
     def calm(self) -> None:
         """No fault strikes any more."""
         for crm in self.crms.values():

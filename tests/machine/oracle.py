@@ -49,7 +49,8 @@ class Diary:
     somebody else had replaced by then. unseen: what was overwritten in a CRM before anybody could see it (the time
     between the last look and the write: no vendor's batch interface lets us compare and set). born: where the
     people came from, by e-mail. gone: e-mails of people whose record somebody deleted, archived or merged; hub_deleted: hub records that
-    an application deleted. hidden: vendor fields that a
+    an application deleted. restored_beside: records that somebody took out of a CRM's recycle bin when another one had
+    been made in their place, or while a run was under way that could have looked already. hidden: vendor fields that a
     connection was not allowed to see for a while; what changed meanwhile, only a full read tells."""
 
     last: dict[Key, str | None] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class Diary:
     born: dict[str, list[str]] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     hub_deleted: set[str] = field(default_factory=set)
+    restored_beside: set[tuple[str, str]] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)
 
     def wrote(self, key: Key, before: str | None, after: str | None) -> None:
@@ -219,6 +221,7 @@ class Oracle:
         self._nobody_twice()
         self._nothing_made_twice()
         self._no_lost_update()
+        self._hub_was_asked()
         self._nothing_invented()
 
     def idle(self, before: Mapping[str, Mapping[str, int]], after: Mapping[str, Mapping[str, int]]) -> None:
@@ -374,10 +377,15 @@ class Oracle:
                     )
 
     def _nothing_made_twice(self) -> None:
-        """No hub record has two records in one CRM: neither by its id there, nor by the journal."""
+        """No hub record has two records in one CRM: neither by its id there, nor by the journal. What a person took out of
+        the recycle bin beside the one that was made in its place is no doing of ours, and is shown as its double."""
         for name in NAMES:
             for object_name in OBJECTS.values():
-                ids = [row.values.get("Hub_Id") for row in self.g.accounts[name].rows(object_name)]
+                ids = [
+                    row.values.get("Hub_Id")
+                    for row in self.g.accounts[name].rows(object_name)
+                    if (name, row.id) not in self.diary.restored_beside
+                ]
                 for hub_id, times in Counter(filter(None, ids)).items():
                     if times > 1:
                         raise Broken(
@@ -412,6 +420,26 @@ class Oracle:
     def _was_unseen(self, key: Key, value: str | None) -> bool:
         """Whether nobody could have seen it (beside what the diary knows)."""
         return False
+
+    def _hub_was_asked(self) -> None:
+        """The policy of phone numbers is manual: one of the hub that a CRM never had was replaced by that CRM's only if a
+        person chose so. (An update without an answer that seems to have arrived counts as had.)"""
+        for row in self.g.rows(
+            "select connection, hub_id, crm_id, old_value, new_value, reason from sync.change j where side = 'hub'"
+            " and kind = 'update' and entity = 'contact' and field = 'phone' and old_value is not null"
+            " and crm_id is not null and reason not like 'force%%'"
+            " and not exists (select from review.conflict c where c.connection = j.connection"
+            " and c.hub_id = j.hub_id and c.field = 'phone' and c.decision = 'use_crm')"
+            " and not exists (select from sync.change s where s.connection = j.connection and s.crm_id = j.crm_id"
+            " and s.side = 'crm' and s.kind = 'update' and s.field = 'phone' and s.answer ? 'settled')"
+        ):
+            name, ours = str(row["connection"]), {"phone": row["old_value"]}
+            had = self.g.ever(name, "Contact", str(row["crm_id"]), self.g.vendor["contact"]["phone"])
+            if not any(self._same(name, "phone", ours, theirs) for theirs in had):
+                raise Broken(
+                    Invariant.NO_BLIND_OVERWRITE,
+                    f"{name} never had what it replaced, and nobody was asked: {row}",
+                )
 
     def _nothing_invented(self) -> None:
         """Whatever came from a CRM into the hub, or was disputed, somebody wrote there: never an echo of ours."""

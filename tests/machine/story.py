@@ -25,7 +25,7 @@ Step = tuple[str, int]
 WEIGHTS = {
     "hub_insert": 4, "hub_edit": 8, "hub_delete": 0.5, "hub_archive": 0.3, "hub_company": 1.5,
     "crm_create": 4, "crm_edit": 8, "crm_delete": 1, "crm_restore": 1, "crm_merge": 0.6, "settle_merge": 0.5, "lead": 1, "convert": 0.6, "crm_company": 1.5, "twin": 0.7,
-    "wait": 4, "lag": 1.5, "stall": 1, "late": 2.5, "same_second": 1.5, "refused": 1, "contested": 1, "dispute": 1, "lost": 1,
+    "wait": 4, "lag": 1.5, "stall": 1, "late": 2.5, "same_second": 1.5, "refused": 1, "contested": 1, "dispute": 1, "lost": 1, "entered_twice": 0.7,
     "sync": 7, "trouble": 7, "parts": 2, "full": 0.3, "force": 0.3, "capped": 0.5, "dry": 0.3, "clocks": 0.3, "hint": 1,
     "decide": 2, "hide": 0.8, "reject": 0.6, "accept": 0.4, "replay": 1, "midst": 2,
     "kill": 1.3, "both": 0.7, "asleep": 0.5,

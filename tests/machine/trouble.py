@@ -162,6 +162,20 @@ class Trouble(People):
         elif not self.g.accounts[name].row("Contact", str(crm_id)).deleted:
             self._crm_write(name, "contact", str(crm_id), {f: self._value(rng, f, name)})
 
+    def entered_twice(self, rng: random.Random) -> None:
+        """A new person of the hub is sent to a CRM, and the answer is lost; before anybody looks, somebody enters the same
+        person there."""
+        name = rng.choice(NAMES)
+        self.run(parts(name))
+        here, there = self._person(rng, "hub"), self._person(rng, name)
+        email = f"p{self.people}@x.example"
+        self._hub_insert({**here, "email": email})
+        self.g.crms[name].faults.timeout = rng.choice(("before", "before", "after"))
+        self.run(parts(name))
+        self.g.crms[name].faults.timeout = None
+        self._crm_insert(name, {**there, "email": email})
+        self.run(rng.choice(([("inbound", "contact", name), ("hub", "contact", name)], parts(name))))
+
     def clocks(self, rng: random.Random) -> None:
         """The systems' clocks differ from the start. (None ever goes back.)"""
         if not self.diary.born:
