@@ -172,11 +172,19 @@ class People:
             account.person_delete("Contact", row.id)
 
     def crm_restore(self, rng: random.Random) -> None:
+        """A person takes a record out of the recycle bin, even if another one was made in its place meanwhile."""
         name = rng.choice(NAMES)
         account = self.g.lagging(name)
         deleted = self.g.deleted(name)
         if deleted:
-            account.person_restore("Contact", rng.choice(deleted).id)
+            back = rng.choice(deleted)
+            hub_id = back.values.get("Hub_Id")
+            replaced = any(row.values.get("Hub_Id") == hub_id for row in account.rows("Contact"))
+            if replaced or self.g.fuse.store is not None:  # or a run has looked, and is about to make one
+                self.diary.restored_beside.add((name, back.id))
+            else:
+                self.diary.restored_beside.discard((name, back.id))
+            account.person_restore("Contact", back.id)
 
     def decide(self, rng: random.Random) -> None:
         """A person decides a conflict, sometimes about values that change right after."""
