@@ -25,6 +25,11 @@ from tests.machine.mutants import MUTANTS
 
 EVERY = 60.0  # seconds between two words about how it goes
 
+MEMORY = Path("/dev/shm")
+"""Files in memory, where Linux has them."""
+ROOM = 2 << 30
+"""Bytes that must be free there: ten times what the data of a few workers need."""
+
 
 @contextmanager
 def server() -> Iterator[str]:
@@ -32,19 +37,33 @@ def server() -> Iterator[str]:
     if own := os.environ.get("CRM_SYNC_TEST_DATABASE_URL"):
         yield own
         return
-    home = Path(tempfile.mkdtemp(prefix="crm_sync-machine-"))
+    home = Path(tempfile.mkdtemp(prefix="crm_sync-machine-", dir=_quick()))
     home.chmod(0o711)  # as root, the server's own account has to pass through
     try:
         url = embedded.ensure_running(home)
         with psycopg.connect(url, autocommit=True) as conn:
             # These data are thrown away: a power cut may take them. What is killed here are processes.
-            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-                conn.execute(f"alter system set {setting} = off")  # type: ignore[call-overload]
+            for setting in (
+                "fsync = off",
+                "synchronous_commit = off",
+                "full_page_writes = off",
+                "max_wal_size = '256MB'",
+            ):
+                conn.execute(f"alter system set {setting}")  # type: ignore[call-overload]
             conn.execute("select pg_reload_conf()")
         yield url
     finally:
         embedded.remove(home)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _quick() -> Path | None:
+    """Where files are in memory, None if there is no room: each step makes and removes dozens of temporary tables, and
+    a file system on a disk takes longer to find them a place than Postgres to fill them."""
+    if not MEMORY.is_dir() or not os.access(MEMORY, os.W_OK):
+        return None
+    found = os.statvfs(MEMORY)  # programs that are copied there for the server's account must run
+    return MEMORY if found.f_bavail * found.f_frsize >= ROOM and not found.f_flag & os.ST_NOEXEC else None
 
 
 class _Teller:
