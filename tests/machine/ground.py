@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import psycopg
+from psycopg._preparing import PrepareManager
 
 import crm_sync.hub.store as store_module
 import crm_sync.steps.reached as reached
@@ -120,6 +121,18 @@ FRESH = "reset all; discard temp; discard sequences; select pg_advisory_unlock_a
 """Makes a session as it was at its beginning."""
 
 
+class Prepared(PrepareManager):
+    """The prepared statements of a session that is used again: all that the engine has, from their second use on, and
+    for good. psycopg would forget them with every temporary table that is dropped; Postgres itself looks after that.
+    """
+
+    prepare_threshold = 1
+    prepared_max = 5000
+
+    def clear(self) -> bool:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Delayed:
     """Operations on their way to a CRM, whose sender has given up waiting for the answer."""
@@ -150,7 +163,10 @@ class Ground:
             for table, column, function in conn.execute(CLOCKS).fetchall():
                 conn.execute(f"alter table {table} alter {column} set default fake.{function}")
             name = conn.info.dbname
-            for setting in ("search_path = fake, pg_catalog, public", "synchronous_commit = off"):
+            # A plan is made once, and is the same however often a worker has asked before.
+            for setting in (
+                "search_path = fake, pg_catalog, public", "synchronous_commit = off", "plan_cache_mode = force_generic_plan"
+            ):  # fmt: skip
                 conn.execute(f"alter database {name} set {setting}")  # type: ignore[arg-type]
         self.conn = psycopg.connect(url, autocommit=True)
         self.conn.execute("set lock_timeout = '5s'; set timezone = 'UTC'; set client_min_messages = warning")
@@ -314,7 +330,10 @@ class Ground:
 
         def kept(url: str, *, autocommit: bool = False) -> psycopg.Connection:
             conn, self._kept = self._kept, None
-            return conn if conn is not None else connect(url, autocommit=autocommit)
+            if conn is None:
+                conn = connect(url, autocommit=autocommit)
+                conn._prepared = Prepared()
+            return conn
 
         reached.time = SimpleNamespace(monotonic=lambda: self.time.timestamp())  # type: ignore[assignment]
         store_module.connect = kept
