@@ -8,6 +8,7 @@ import atexit
 import os
 import random
 import secrets
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,7 @@ TRIES = {
     False: 150,
     True: 10,
 }  # shorter stories that are tried to make one that fails short: in memory, over HTTPS
+PATIENCE = 120.0  # seconds for that; the worker has other stories to play
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +215,13 @@ def _explain(
 ) -> None:
     """Make a story that failed short, and say how."""
     said, tries, most = kind(failure), count(), TRIES[told.task.https]
-    told.short = shrink(
-        steps, lambda fewer: next(tries) < most and kind(failure_of(ground, fewer, story)) == said
-    )
+    until = time.monotonic() + PATIENCE
+
+    def fails(fewer: Sequence[Step]) -> bool:
+        more = next(tries) < most and time.monotonic() < until
+        return more and kind(failure_of(ground, fewer, story)) == said
+
+    told.short = shrink(steps, fails)
     again = failure if told.task.https else failure_of(ground, told.short, story) or failure
     told.failure = f"{type(again).__name__}: {again}"
     told.invariant = str(again.invariant if isinstance(again, Broken) else Invariant.NO_FAILURE)
