@@ -1,7 +1,8 @@
 """What a CRM's deletions make of hub records: archived, deleted, or brought back with the same id.
 
 The hub row is locked and compared with the version that was read, as for values (merge.py). A record that comes back
-has what the CRM says now, and in what the CRM does not know, what its tombstone kept. All in the caller's transaction.
+has what the CRM says now: where that was agreed on, in the hub's own words of then; and in what the CRM does not know,
+what its tombstone kept. All in the caller's transaction.
 """
 
 from collections.abc import Sequence
@@ -111,11 +112,12 @@ def _bring_back(conn: Connection, stream: StreamSpec, group: Sequence[Verdict]) 
     conn.execute(
         sql.SQL(
             "with back as (insert into {hub} ({names}) select {values} from unlinked u join presence w on w.crm_id = u.crm_id"
-            " left join sync.tombstone t on t.entity = {entity} and t.hub_id = w.hub_id"
+            " left join {base} b on b.hub_id = w.hub_id left join sync.tombstone t on t.entity = {entity} and t.hub_id = w.hub_id"
             " cross join lateral jsonb_populate_record(null::{hub}, coalesce(t.row, '{{}}')) r"
             " order by w.hub_id on conflict (id) do nothing returning id) insert into gone_through select id from back"
         ).format(
             hub=hub_table(stream.entity),
+            base=base_table(stream),
             names=sql.SQL(", ").join(ident(name) for name, _ in columns),
             values=sql.SQL(", ").join(value for _, value in columns),
             entity=sql.Literal(stream.entity),
@@ -128,8 +130,8 @@ def _bring_back(conn: Connection, stream: StreamSpec, group: Sequence[Verdict]) 
 def _columns(
     conn: Connection, stream: StreamSpec, fields: dict[str, FieldSpec]
 ) -> list[tuple[str, sql.Composable]]:
-    """Each column of the hub table that can be written, with its value: over u (what the CRM says), w and t, r (the
-    tombstone, and its row). What refers to a row that is gone stays blank."""
+    """Each column of the hub table that can be written, with its value: over u (what the CRM says), b (the base), w and t, r
+    (the tombstone, and its row). What refers to a row that is gone stays blank."""
     own: dict[str, sql.Composable] = {
         "id": sql.SQL("w.hub_id"),
         "updated_at": sql.SQL("now()"),
@@ -150,7 +152,7 @@ def _columns(
         if name in own:
             value = own[name]
         elif name in fields:
-            value = from_text(fields[name], ident("u", name))
+            value = _meant(fields[name])
         else:
             kept: sql.Composable = ident("r", name)
             if target is not None:
@@ -164,6 +166,21 @@ def _columns(
     return columns
 
 
+def _meant(spec: FieldSpec) -> sql.Composable:
+    """What the hub says of a field, over u and b: while the CRM says what was agreed on, what the hub said then, of which
+    the CRM may know less (two of our values are one of theirs). Not of a reference, whose target may be gone."""
+    said = from_text(spec, ident("u", spec.name))
+    if spec.type is FieldType.REFERENCE:
+        return said
+    return sql.SQL("case when {} and {} is not distinct from {} then {} else {} end").format(
+        ident("b", f"{spec.name}_agreed"),
+        ident("b", f"{spec.name}_crm"),
+        ident("u", f"{spec.name}_crm"),
+        ident("b", f"{spec.name}_hub"),
+        said,
+    )
+
+
 def _agree_on_values(conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec]) -> None:
     """Both halves of the base are what was just written and read. A reference whose target is not linked yet is not
     agreed on, so that it stays a difference."""
@@ -175,7 +192,7 @@ def _agree_on_values(conn: Connection, stream: StreamSpec, fields: Sequence[Fiel
             agreed = sql.SQL("({} is null or {} is not null)").format(theirs, ours)
         parts.append(
             sql.SQL("{} = {}, {} = case when {} then {} end, {} = {}").format(
-                ident(f"{spec.name}_hub"), from_text(spec, ours), ident(f"{spec.name}_crm"), agreed, theirs,
+                ident(f"{spec.name}_hub"), _meant(spec), ident(f"{spec.name}_crm"), agreed, theirs,
                 ident(f"{spec.name}_agreed"), agreed,
             )
         )  # fmt: skip

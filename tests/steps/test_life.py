@@ -150,6 +150,24 @@ def test_propagate_deletes_the_record_and_brings_it_back_with_its_id(make: Make)
     _quiet(world)
 
 
+def test_a_record_comes_back_with_what_the_hub_meant(make: Make) -> None:
+    """Two of our stages are one of theirs: where the CRM says what was agreed on, the hub says what it said then."""
+    world = make("propagate", names=("acme", "other"))
+    crm_id = _ann(world)
+    world.conn.execute("update hub.contact set stage = 'qualified', first_name = 'Ann'")
+    _settle(world, 2)
+    account = world.accounts["acme"]
+    account.person_delete("Contact", crm_id)
+    _settle(world)
+    assert world.hub("contact") == []
+    account.person_restore("Contact", crm_id)
+    account.person_edit("Contact", crm_id, {"FirstName": "Anna"})
+    _settle(world, 2)
+    assert world.hub("contact", "stage, first_name") == [{"stage": "qualified", "first_name": "Anna"}]
+    assert account.row("Contact", crm_id).values["Stage"] == "Appointment"
+    _quiet(world)
+
+
 def test_ignore_leaves_both_sides_as_they_are(make: Make) -> None:
     world = make("ignore", "ignore")
     crm_id = _ann(world)
