@@ -125,7 +125,9 @@ class People:
         self._hub_write("contact", hub_id, {f: self._value(rng, f, "hub") for f in fields})
 
     def _hub_write(self, entity: str, hub_id: str, values: dict[str, str | None]) -> None:
-        before = self.g.hub(entity)[hub_id]
+        before = self.g.hub(entity).get(hub_id)
+        if before is None:  # a sync in between has deleted it
+            return
         assignments = ", ".join(f"{f} = %s" for f in values)
         self.g.conn.execute(
             f"update hub.{entity} set {assignments} where id = %s", [*values.values(), hub_id]
