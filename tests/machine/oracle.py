@@ -221,6 +221,7 @@ class Oracle:
         self._nobody_twice()
         self._nothing_made_twice()
         self._no_lost_update()
+        self._hub_was_asked()
         self._nothing_invented()
 
     def idle(self, before: Mapping[str, Mapping[str, int]], after: Mapping[str, Mapping[str, int]]) -> None:
@@ -419,6 +420,26 @@ class Oracle:
     def _was_unseen(self, key: Key, value: str | None) -> bool:
         """Whether nobody could have seen it (beside what the diary knows)."""
         return False
+
+    def _hub_was_asked(self) -> None:
+        """The policy of phone numbers is manual: one of the hub that a CRM never had was replaced by that CRM's only if a
+        person chose so. (An update without an answer that seems to have arrived counts as had.)"""
+        for row in self.g.rows(
+            "select connection, hub_id, crm_id, old_value, new_value, reason from sync.change j where side = 'hub'"
+            " and kind = 'update' and entity = 'contact' and field = 'phone' and old_value is not null"
+            " and crm_id is not null and reason not like 'force%%'"
+            " and not exists (select from review.conflict c where c.connection = j.connection"
+            " and c.hub_id = j.hub_id and c.field = 'phone' and c.decision = 'use_crm')"
+            " and not exists (select from sync.change s where s.connection = j.connection and s.crm_id = j.crm_id"
+            " and s.side = 'crm' and s.kind = 'update' and s.field = 'phone' and s.answer ? 'settled')"
+        ):
+            name, ours = str(row["connection"]), {"phone": row["old_value"]}
+            had = self.g.ever(name, "Contact", str(row["crm_id"]), self.g.vendor["contact"]["phone"])
+            if not any(self._same(name, "phone", ours, theirs) for theirs in had):
+                raise Broken(
+                    Invariant.NO_BLIND_OVERWRITE,
+                    f"{name} never had what it replaced, and nobody was asked: {row}",
+                )
 
     def _nothing_invented(self) -> None:
         """Whatever came from a CRM into the hub, or was disputed, somebody wrote there: never an echo of ours."""
