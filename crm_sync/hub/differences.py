@@ -78,6 +78,10 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
     A reference whose target is not linked on this connection, or is gone from the hub, has no translation: it waits.
     Of values that are a conflict already, the CRM's time is the one of then: what we or others wrote since then into
     other fields of the record makes this one no newer.
+
+    Each record is looked up by its keys (`offset 0` and `limit 1` are fences to the planner), so that the cost follows
+    the number of records. Left to itself the planner joins every hub row with every mirror row where it knows nothing
+    of tables that were filled just now.
     """
     references = [
         spec for spec in stream.fields if spec.type is FieldType.REFERENCE and spec.entity is not None
@@ -92,17 +96,19 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
         " (p.changed_at is not null) as hub_at_is_of_field,"
         " case when c.status = 'skipped' then 'skip' else c.decision end as decision, c.decided_by, c.id as conflict,"
         " o.overwrites, o.made_by_crm, {landed} as landed"
-        " from {view} d cross join lateral ({overwrites}) o"
-        " left join sync.provenance p on p.entity = {entity} and p.hub_id = any(%(ids)s) and p.hub_id = d.hub_id"
-        " and p.field = d.field"
-        " left join sync.provenance r on r.entity = {entity} and r.hub_id = any(%(ids)s) and r.hub_id = d.hub_id"
-        " and r.field = '*'"
-        " left join review.conflict c on c.connection = {connection} and c.entity = {entity}"
-        " and c.hub_id = any(%(ids)s) and c.hub_id = d.hub_id and c.field = d.field"
-        " and c.status in ('open', 'decided', 'skipped')"
-        " and c.hub_value is not distinct from d.hub_now and c.crm_value is not distinct from d.crm_now"
-        " where d.hub_id = any(%(ids)s) order by d.hub_id"
-    ).format(  # the ids are said again for each table: the planner does not carry them over an outer join
+        " from unnest(%s::uuid[]) i (hub_id)"
+        " cross join lateral (select v.* from {view} v where v.hub_id = i.hub_id offset 0) d"
+        " cross join lateral ({overwrites}) o"
+        " left join lateral (select v.changed_at, v.changed_by from sync.provenance v where v.entity = {entity}"
+        " and v.hub_id = d.hub_id and v.field = d.field limit 1) p on true"
+        " left join lateral (select v.changed_at, v.changed_by from sync.provenance v where v.entity = {entity}"
+        " and v.hub_id = d.hub_id and v.field = '*' limit 1) r on true"
+        " left join lateral (select v.id, v.status, v.decision, v.decided_by, v.crm_changed_at from review.conflict v"
+        " where v.connection = {connection} and v.entity = {entity} and v.hub_id = d.hub_id and v.field = d.field"
+        " and v.status in ('open', 'decided', 'skipped')"
+        " and v.hub_value is not distinct from d.hub_now and v.crm_value is not distinct from d.crm_now limit 1) c on true"
+        " order by d.hub_id"
+    ).format(
         to_hub=to_hub,
         to_crm=to_crm,
         view=differences_view(stream),
@@ -112,7 +118,7 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
         connection=sql.Literal(stream.connection),
     )
     with conn.cursor(row_factory=args_row(Difference)) as cursor:
-        found = cursor.execute(query, {"ids": list(hub_ids)}).fetchall()
+        found = cursor.execute(query, [sorted(set(hub_ids))]).fetchall()
     held = rules.active(conn, stream.entity)
     if not held:
         return found
@@ -155,6 +161,26 @@ def differs(stream: StreamSpec, spec: FieldSpec) -> sql.Composable:
     )
 
 
+def linked(stream: StreamSpec) -> sql.Composed:
+    """The tables b, h and m (base, hub, mirror) of given links, for a query with `is_whole`.
+
+    Outer joins, though only whole rows are wanted: they can only begin with the links. Where nothing is known yet of
+    tables that were filled just now, the planner takes hub rows that are not archived for few, and would otherwise begin
+    with all of them and join each with every row of the mirror.
+    """
+    return sql.SQL(
+        "{base} b left join {hub} h on h.id = b.hub_id left join {mirror} m on m.crm_id = b.crm_id"
+    ).format(base=base_table(stream), hub=hub_table(stream.entity), mirror=mirror_table(stream))
+
+
+def is_whole() -> sql.Composed:
+    """Condition over h and m of `linked`: the record is in the view. A case: from anything else the planner concludes
+    that inner joins will do."""
+    return sql.SQL(
+        "case when h.id is not null and h.archived_at is null and m.crm_id is not null then {} else false end"
+    ).format(alive("m"))
+
+
 def still(conn: Connection, stream: StreamSpec, hub_ids: Iterable[UUID]) -> set[UUID]:
     """Those of these records that differ now. As the view has it, without making a row of each field."""
     seen = frozen.fields(conn, stream)
@@ -162,14 +188,9 @@ def still(conn: Connection, stream: StreamSpec, hub_ids: Iterable[UUID]) -> set[
     if not fields:
         return set()
     rows = conn.execute(
-        sql.SQL(
-            "select b.hub_id from {base} b join {hub} h on h.id = b.hub_id and h.archived_at is null"
-            " join {mirror} m on m.crm_id = b.crm_id and {alive} where b.hub_id = any(%s) and ({differs})"
-        ).format(
-            base=base_table(stream),
-            hub=hub_table(stream.entity),
-            mirror=mirror_table(stream),
-            alive=alive("m"),
+        sql.SQL("select b.hub_id from {linked} where b.hub_id = any(%s) and {whole} and ({differs})").format(
+            linked=linked(stream),
+            whole=is_whole(),
             differs=sql.SQL(" or ").join(differs(stream, spec) for spec in fields),
         ),
         [list(hub_ids)],

@@ -96,7 +96,8 @@ def mark_differing(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]
     """Ask for those of these records to be looked at again that still differ, disputes in review apart."""
     rows = conn.execute(
         sql.SQL(
-            "select distinct d.hub_id from {} d where d.hub_id = any(%s) and not exists (select from review.conflict c"
+            "select distinct d.hub_id from unnest(%s::uuid[]) i (hub_id) cross join lateral (select v.* from {} v"
+            " where v.hub_id = i.hub_id offset 0) d where not exists (select from review.conflict c"  # see differences.read
             " where c.connection = %s and c.entity = %s and c.hub_id = d.hub_id and c.field = d.field"
             " and c.status in ('open', 'skipped')"
             " and c.hub_value is not distinct from d.hub_now and c.crm_value is not distinct from d.crm_now)"

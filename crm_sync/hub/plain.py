@@ -14,9 +14,9 @@ from psycopg import Connection, sql
 
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, StreamSpec
 from crm_sync.hub import doubts, frozen, merge
-from crm_sync.hub.differences import differs
+from crm_sync.hub.differences import differs, is_whole, linked
 from crm_sync.hub.normal import as_normal, unlike
-from crm_sync.hub.sql import alive, base_table, hub_now, hub_table, ident, mirror_table, to_text
+from crm_sync.hub.sql import hub_now, ident, to_text
 
 _TYPES = frozenset(
     {
@@ -93,27 +93,12 @@ def _stage(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> lis
     conn.execute(
         sql.SQL(
             "create temporary table moving on commit drop as select b.hub_id, b.crm_id, h.xmin::text as version,"
-            " m.modified_at as crm_at, true as takes, {selected} from {base} b join {hub} h on h.id = b.hub_id"
-            " join {mirror} m on m.crm_id = b.crm_id and {alive}"
-            " where b.hub_id = any(%s) and ({some}) and {all}"
-            " and not exists (select from review.conflict c where c.connection = {connection} and c.entity = {entity}"
-            " and c.hub_id = b.hub_id and c.status = 'decided') and not {doubted}"
+            " m.modified_at as crm_at, true as takes, {selected} from {linked} where b.hub_id = any(%s) and {whole} and {plain}"
         ).format(
             selected=sql.SQL(", ").join(selected),
-            base=base_table(stream),
-            hub=hub_table(stream.entity),
-            mirror=mirror_table(stream),
-            alive=alive("m"),
-            some=sql.SQL(" or ").join(differs(stream, spec) for spec in able),
-            all=sql.SQL(" and ").join(
-                sql.SQL("case when {} then {} else true end").format(
-                    differs(stream, spec), _is_plain(spec) if spec in able else sql.SQL("false")
-                )
-                for spec in fields
-            ),
-            doubted=doubts.of_record(stream),
-            connection=sql.Literal(stream.connection),
-            entity=sql.Literal(stream.entity),
+            linked=linked(stream),
+            whole=is_whole(),
+            plain=_of_record(stream, fields, able),
         ),
         [list(hub_ids)],
     )
@@ -125,6 +110,25 @@ def _stage(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> lis
         )
     ).fetchone()
     return [spec for spec, does in zip(able, moves or (), strict=True) if does]
+
+
+def _of_record(stream: StreamSpec, fields: Sequence[FieldSpec], able: Sequence[FieldSpec]) -> sql.Composable:
+    """Condition over h, b and m: something differs, all that differs is plain, and nothing is to be heard about it."""
+    return sql.SQL(
+        "({some}) and {all} and not exists (select from review.conflict c where c.connection = {connection}"
+        " and c.entity = {entity} and c.hub_id = b.hub_id and c.status = 'decided') and not {doubted}"
+    ).format(
+        some=sql.SQL(" or ").join(differs(stream, spec) for spec in able),
+        all=sql.SQL(" and ").join(
+            sql.SQL("case when {} then {} else true end").format(
+                differs(stream, spec), _is_plain(spec) if spec in able else sql.SQL("false")
+            )
+            for spec in fields
+        ),
+        doubted=doubts.of_record(stream),
+        connection=sql.Literal(stream.connection),
+        entity=sql.Literal(stream.entity),
+    )
 
 
 def is_able(spec: FieldSpec) -> bool:

@@ -131,7 +131,6 @@ def test_what_is_plain_is_what_decide_takes(filled: psycopg.Connection, ruled: b
             " select 'acme', 'thing', f, 'use_hub', 'anna' from unnest(%s::text[]) f",
             [[spec.name for spec in FIELDS]],
         )
-    conn.execute("analyze")  # autovacuum may not have come yet, and then the planner knows nothing
     ids = [row[0] for row in conn.execute("select id from hub.thing").fetchall()]
     decided: dict[UUID, dict[str, tuple[Kind, str | None, str]]] = {}
     for verdict in decide_all(STREAM, differences.read(conn, STREAM, ids)):
@@ -172,7 +171,6 @@ def test_a_record_that_somebody_decided_about_is_not_plain(filled: psycopg.Conne
 
 def test_a_frozen_field_moves_nothing(filled: psycopg.Connection) -> None:
     conn = filled
-    conn.execute("analyze")  # autovacuum may not have come yet, and then the planner knows nothing
     ids = [row[0] for row in conn.execute("select id from hub.thing").fetchall()]
     conn.execute("insert into sync.frozen (connection, entity, field) values ('acme', 'thing', 'string')")
     with conn.transaction():
@@ -185,7 +183,6 @@ class _StopError(Exception):
 
 
 def test_who_is_told_of_blanks_can_stop_everything_before_it_is_written(filled: psycopg.Connection) -> None:
-    filled.execute("analyze")  # autovacuum may not have come yet, and then the planner knows nothing
     ids = [row[0] for row in filled.execute("select id from hub.thing").fetchall()]
     before = filled.execute("select count(*), count(told), count(string) from hub.thing").fetchone()
     told: list[tuple[str, UUID]] = []
