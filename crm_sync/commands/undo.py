@@ -17,7 +17,8 @@ from crm_sync.core.undo import Fate
 from crm_sync.hub import undo as memory
 from crm_sync.hub.store import Store
 from crm_sync.hub.undo import Selection
-from crm_sync.steps.undo import Applied, Planned, Undo
+from crm_sync.steps.undo import Undo
+from crm_sync.steps.undo_told import Applied, Planned
 
 
 def undo(
@@ -29,6 +30,7 @@ def undo(
     field: str,
     connection: str,
     by: str,
+    created: bool,
     dry_run: bool,
     yes: bool,
     as_json: bool,
@@ -46,7 +48,7 @@ def undo(
         selection = Selection(_run(store.conn, run), start, end, entity, field, connection)
         work = Undo(store, here.system, crm)
         with console.err.status("looking at what was written, and what it is now"):
-            planned = work.plan(selection)
+            planned = work.plan(selection, created=created)
         mask = _mask(here)
         zone = any(text and not _has_zone(text) for text in (since, until))
         shown = {"run": own, **undo_shown.as_json(store.conn, selection, planned, mask)} if as_json else {}

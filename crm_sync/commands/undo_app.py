@@ -10,7 +10,8 @@ EXAMPLES = (
     "Examples:\n\n"
     "    crm-sync undo 4f1c2d3e --dry-run                      # what a run wrote, and what would go back\n\n"
     "    crm-sync undo 4f1c2d3e\n\n"
-    "    crm-sync undo --since 2026-11-21T08:00 --entity contact --field phone"
+    "    crm-sync undo --since 2026-11-21T08:00 --entity contact --field phone\n\n"
+    "    crm-sync undo 4f1c2d3e --created                      # delete what the run created in a CRM, too"
 )
 
 
@@ -35,6 +36,12 @@ def undo(
     by: Annotated[
         str, typer.Option(help="Who undoes, for the journal. Default: your account here.", show_default=False)
     ] = "",
+    created: Annotated[
+        bool,
+        typer.Option(
+            "--created", help="Also delete what was created in a CRM there, if nobody has touched it since."
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; change nothing.")] = False,
     yes: Yes = False,
     as_json: AsJson = False,
@@ -43,9 +50,10 @@ def undo(
     """Put back what the sync wrote in a run or a period, in the hub and in the CRMs.
 
     Looks at the records first: what anybody edited since, on any side, stays. Shows the plan and asks. An undo is a run
-    of its own and can be undone. Links are pulled apart, and records that a CRM brought into the hub are deleted there if
-    nobody edited them and nothing refers to them. Records created in a CRM and deletions are not taken back, but told.
-    Exit status 1 if something of the selection stays as it is.
+    of its own and can be undone. Links are pulled apart, records that a CRM brought into the hub are deleted there if
+    nobody edited them and nothing refers to them, and what a CRM's deletions archived or deleted in the hub comes back.
+    Records created in a CRM are told, and deleted there with --created. Exit status 1 if something of the selection
+    stays as it is.
     """
     from crm_sync.commands.undo import undo as work
 
@@ -58,6 +66,7 @@ def undo(
             field=field,
             connection=connection,
             by=by,
+            created=created,
             dry_run=dry_run,
             yes=yes,
             as_json=as_json,

@@ -14,7 +14,7 @@ from crm_sync.hub import undo as memory
 from crm_sync.hub import undo_records
 from crm_sync.hub.undo import Row, Selection
 from crm_sync.hub.undo_records import RecordRow
-from crm_sync.steps.undo import Applied, Planned
+from crm_sync.steps.undo_told import Applied, Planned
 
 SHOWN = 100
 UNSENT = ("parked", "moved", "retry")
@@ -38,7 +38,14 @@ def question(planned: Planned) -> str:
     return f"{text[:1].upper()}{text[1:]}?"
 
 
-_WHAT = {"link": "pull linked records apart", "created": "delete records from the hub"}
+_WHAT = {
+    "made": "delete records from a CRM",
+    "link": "pull linked records apart",
+    "created": "delete records from the hub",
+    "archived": "take records of the hub out of the archive",
+    "deleted": "insert records into the hub again",
+    "removed": "create records in a CRM once more",
+}
 """What is done to whole records, by their kind."""
 
 
@@ -85,7 +92,8 @@ def _records_table(rows: list[RecordRow], number: int) -> Table:
     title = "Whole records" + (f" (the first {len(rows)} of {number:,})" if len(rows) < number else "")
     table = console.table("what", "hub record", "record in the CRM", title=title)
     for row in rows:
-        crm = console.value(f"{row.connection} {row.crm_id}")
+        apart = " (stays deleted there)" if row.kind in ("archived", "deleted") else ""
+        crm = console.value(f"{row.connection} {row.crm_id}{apart}")
         table.add_row(_WHAT[row.kind], f"{row.entity} {row.hub_id}", crm)
     return table
 
@@ -128,12 +136,18 @@ def applied(own: str, planned: Planned, applied: Applied, after: Planned) -> Non
     out = console.out
     out.print(f"put back in the hub: {applied.fields:,} {values(applied.fields)}")
     if planned.records_to_undo():
-        out.print(f"pulled apart: {applied.links:,}; deleted from the hub: {applied.deleted:,}")
+        said = {
+            "pulled apart": applied.links,
+            "deleted from the hub": applied.deleted,
+            "back in the hub": applied.back,
+            "deleted from CRMs": applied.deleted_in_crms,
+        }
+        out.print("; ".join(f"{what}: {number:,}" for what, number in said.items() if number) or "no record")
     for name, report in applied.reports.items():
         said = {
             n: number
             for n, number in report.counts.items()
-            if number and n in ("updated", "waiting", *UNSENT)
+            if number and n in ("created", "updated", "waiting", *UNSENT)
         }
         out.print(
             f"{name}: {', '.join(f'{n} {number:,}' for n, number in said.items()) or 'nothing to send'}"
@@ -185,6 +199,8 @@ def applied_as_json(applied: Applied, after: Planned) -> dict[str, Any]:
         "fields": applied.fields,
         "links": applied.links,
         "deleted": applied.deleted,
+        "back": applied.back,
+        "deleted_in_crms": applied.deleted_in_crms,
         "sent": {name: report.counts for name, report in applied.reports.items()},
         "not_sent": applied.failures,
         "totals": [asdict(total) for total in after.totals],

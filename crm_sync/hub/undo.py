@@ -43,11 +43,13 @@ class Selection:
 
 REASONS: Mapping[str, str] = {
     "created_hub": "records created in the hub from {connection} stay",
-    "created_crm": "records created in {connection} stay",
+    "created_crm": "records created in {connection} stay; --created deletes them there",
     "part": "belongs to a record that was created in the same selection",
     "link": "links with {connection} stay",
     "unlink": "what was pulled apart is not linked again: `crm-sync match` shows who is who",
-    "deleted": "deletions, and what came back, are not taken back: bring the record back, or delete it, on either side",
+    "unmade": "what an undo deleted is not put together again",
+    "merged": "merges are not taken apart",
+    "restored": "what came back is not taken away again: delete it where you want it gone",
     "overwritten": "outbound field: the hub would overwrite {connection} again",
     "first": "first agreement with {connection}: one side was blank, and undoing would blank the other",
     "unmapped": "the entity is not in the connection files any more",
@@ -116,7 +118,12 @@ _ROWS = """
 create temporary table undo_row as
 select c.id, c.at, c.entity, c.hub_id, c.crm_id, c.connection, c.field, c.side, o.place,
     case when o.place is null then 'unmapped' when c.kind = 'create' then 'created_' || c.side
-         when c.kind in ('link', 'unlink') then c.kind when c.kind in ('delete', 'archive', 'restore') then 'deleted'
+         when c.kind in ('link', 'unlink') then c.kind when c.kind = 'restore' then 'restored'
+         when c.kind = 'delete' and starts_with(c.reason, 'merged into ') then 'merged'
+         when c.kind in ('delete', 'archive') and (c.hub_id is null or c.crm_id is null) then 'other'
+         when c.kind = 'delete' and c.side = 'crm' then 'removed'
+         when c.kind = 'delete' and starts_with(c.reason, 'undo of ') then 'unmade'
+         when c.kind in ('delete', 'archive') then case c.kind when 'delete' then 'deleted' else 'archived' end
          when c.kind <> 'update' or c.hub_id is null or c.field is null then 'other'
          when starts_with(c.reason, %(overwritten)s) then 'overwritten'
          when c.reason like 'first agreement%%' then 'first'
@@ -130,11 +137,13 @@ where (%(run_id)s::text is null or c.run_id = %(run_id)s)
     and (%(field)s = '' or c.field = %(field)s)
 """
 
-# A record that was created has no value from before; the rows that complete it are no changes of it.
+# A record that was created has no value from before; the rows that complete it are no changes of it, nor was it there
+# before it was deleted.
 _PARTS = """
 update undo_row r set leave = 'part' from undo_row made
 where made.leave in ('created_hub', 'created_crm') and made.entity = r.entity and made.hub_id = r.hub_id
-    and made.side = r.side and (made.side = 'hub' or made.connection = r.connection) and r.leave is null
+    and made.side = r.side and (made.side = 'hub' or made.connection = r.connection)
+    and (r.leave is null or r.leave in ('archived', 'deleted', 'removed') and r.id > made.id)
 """
 
 _PICK = """
@@ -259,7 +268,7 @@ def rows(conn: Connection, fates: Sequence[Fate], limit: int) -> list[Row]:
 def left(conn: Connection) -> list[Left]:
     """The journal rows that are not taken back, by reason."""
     found = conn.execute(
-        "select entity, leave, case when leave in ('unmapped', 'other', 'part', 'deleted') then '' else connection end as c,"
+        "select entity, leave, case when leave in ('unmapped', 'other', 'part', 'unmade', 'merged', 'restored') then '' else connection end as c,"
         " count(*) from undo_row where leave <> 'record' group by 1, 2, 3 order by min(id)"
     ).fetchall()
     return [Left(entity, _why(reason, connection), number) for entity, reason, connection, number in found]

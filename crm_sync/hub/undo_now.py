@@ -69,9 +69,10 @@ def linked(conn: Connection, stream: StreamSpec, first: int, last: int) -> list[
 
 
 def _stays_linked(stream: StreamSpec) -> sql.Composed:
-    """Condition over b: the link is not going to be undone too."""
+    """Condition over b: neither the link nor the record in the CRM is going to be undone too."""
     return sql.SQL(
-        "not exists (select from undo_record r where r.kind = 'link' and r.fate = 'undo' and r.connection = {}"
+        "not exists (select from undo_record r where (r.kind = 'link' and r.fate = 'undo'"
+        " or r.kind = 'made' and r.fate in ('undo', 'done')) and r.connection = {}"
         " and r.entity = {} and r.hub_id = b.hub_id)"
     ).format(sql.Literal(stream.connection), sql.Literal(stream.entity))
 

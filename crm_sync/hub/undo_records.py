@@ -1,5 +1,5 @@
-"""Undo of whole records: links that are pulled apart, and hub records that a CRM brought and that are deleted; which, and
-what forbids it.
+"""Undo of whole records: which, and what forbids it. Links that are pulled apart, and hub records that a CRM brought and
+that are deleted; records that come back are in `undo_life.py`, those that were created in a CRM in `undo_made.py`.
 
 The temporary table `undo_record` has one row for each such row of the journal that was selected (`undo.py`), with its
 fate. All of it is sets: conditions are updates of that table, one for each reason. How it is done: `undo_records_now.py`.
@@ -14,13 +14,14 @@ from psycopg.rows import class_row
 
 from crm_sync.core.spec import StreamSpec, System
 from crm_sync.core.undo import Fate
-from crm_sync.hub import undo_own
+from crm_sync.hub import undo_life, undo_made, undo_own
 from crm_sync.hub.sql import base_table, hub_table, ident, mirror_table
 
 
 @dataclass(frozen=True, slots=True)
 class RecordTotal:
-    """How many records share a fate for the same reason. kind: `link` or `created`."""
+    """How many records share a fate for the same reason. kind: a `link`; a record that was `created` in the hub, or
+    `made` in a CRM; that was `archived` or `deleted` in the hub, or `removed` from a CRM."""
 
     kind: str
     fate: str
@@ -43,13 +44,15 @@ class RecordRow:
     about: str
 
 
-def collect(conn: Connection) -> None:
-    """The records among the rows of `undo_row`."""
+def collect(conn: Connection, *, made: bool) -> None:
+    """The records among the rows of `undo_row`; `made`: also those that were created in a CRM."""
     conn.execute("drop table if exists pg_temp.undo_record")
     conn.execute(
         "create temporary table undo_record as select id, at, entity, hub_id, connection, crm_id,"
-        " case leave when 'link' then 'link' else 'created' end as kind, 'undo'::text as fate, ''::text as about"
-        " from undo_row where leave in ('link', 'created_hub') and hub_id is not null and crm_id is not null"
+        " case leave when 'created_hub' then 'created' when 'created_crm' then 'made' else leave end as kind,"
+        " 'undo'::text as fate, ''::text as about, interval '0' as behind from undo_row where hub_id is not null and crm_id is not null"
+        " and (leave in ('link', 'created_hub', 'archived', 'deleted', 'removed')"
+        + (" or leave = 'created_crm')" if made else ")")
     )
     conn.execute("create index on undo_record (id)")
     conn.execute("create index on undo_record (hub_id)")
@@ -61,9 +64,20 @@ def judge(conn: Connection, system: System, only: Sequence[int] | None = None) -
     _turn(conn, only, Fate.LEFT, "the connection is not in the connection files any more", sql.SQL(
         "(r.connection, r.entity) not in (select * from unnest({}::text[], {}::text[]))").format(
             sql.Literal([s.connection for s in system.streams]), sql.Literal([s.entity for s in system.streams])))  # fmt: skip
+    gone = not _kinds(conn, only).isdisjoint({"archived", "deleted"})
     for stream in system.streams:
-        for fate, about, condition in _of_stream(stream):
+        for fate, about, condition in [*_of_stream(stream), *(undo_life.of_gone(stream) if gone else ())]:
             _turn(conn, only, fate, about, sql.SQL("{} and {}").format(_is_of(stream), condition))
+    kinds = _kinds(conn, only)
+    for stream in (
+        system.streams if "removed" in kinds else ()
+    ):  # depends on what was said about the hub record
+        for fate, about, condition in undo_life.of_removed(stream):
+            _turn(conn, only, fate, about, sql.SQL("{} and {}").format(_is_of(stream), condition))
+    if "made" in kinds:
+        _judge_made(conn, system, only)
+    if "created" not in kinds:
+        return
     for entity in reversed(system.entities):  # what refers to others comes first, and may go with them
         for fate, about, condition in _of_created(conn, system, entity):
             mine = sql.SQL("r.kind = 'created' and r.entity = {}").format(sql.Literal(entity))
@@ -71,6 +85,34 @@ def judge(conn: Connection, system: System, only: Sequence[int] | None = None) -
         referring = _referring(conn, entity)
         while referring is not None and _turn(conn, only, Fate.LEFT, "other records refer to it", referring):
             pass  # one that stays may refer to others of the same entity
+
+
+def _kinds(conn: Connection, only: Sequence[int] | None) -> set[str]:
+    """What there still is to judge: most selections have no record of most kinds, and may have a million of one."""
+    rows = conn.execute(
+        "select distinct kind from undo_record where fate = 'undo' and (%(ids)s::bigint[] is null or id = any(%(ids)s))",
+        {"ids": None if only is None else list(only)},
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+def _judge_made(conn: Connection, system: System, only: Sequence[int] | None) -> None:
+    """Those created in a CRM: what refers to others comes first here, too."""
+    for entity in reversed(system.entities):
+        for stream in system.of_entity(entity):
+            for fate, about, condition in undo_made.conditions(conn, stream):
+                _turn(conn, only, fate, about, sql.SQL("{} and {}").format(_is_of(stream), condition))
+            others = f"other records in {stream.connection} refer to it"
+            needed = undo_made.referring(system, stream)
+            while needed is not None and _turn(
+                conn, only, Fate.LEFT, others, sql.SQL("{} and {}").format(_is_of(stream), needed)
+            ):
+                pass  # one that stays may refer to others
+    for stream in system.streams if only is None else ():
+        said = undo_made.too_many(conn, stream)
+        if said:
+            made = sql.SQL("{} and r.kind = 'made'").format(_is_of(stream))
+            _turn(conn, only, Fate.LEFT, said, made)
 
 
 def _turn(
@@ -149,8 +191,8 @@ def _of_created(conn: Connection, system: System, entity: str) -> list[_Conditio
     for stream in system.of_entity(entity):
         elsewhere = sql.SQL(
             "r.connection <> {name} and exists (select from {base} b where b.hub_id = r.hub_id) and not exists"
-            " (select from undo_record l where l.kind = 'link' and l.fate = 'undo' and l.entity = r.entity"
-            " and l.hub_id = r.hub_id and l.connection = {name})"
+            " (select from undo_record l where (l.kind = 'link' and l.fate = 'undo' or l.kind = 'made' and l.fate in"
+            " ('undo', 'done')) and l.entity = r.entity and l.hub_id = r.hub_id and l.connection = {name})"
         ).format(name=sql.Literal(stream.connection), base=base_table(stream))
         found.append((Fate.LEFT, f"{stream.connection} has it too", elsewhere))
     return found
@@ -197,16 +239,21 @@ def settle(conn: Connection) -> None:
         " and r.entity = u.entity and r.hub_id = u.hub_id and u.side = 'hub' and (u.leave is null or u.leave = 'part')"
     )
     conn.execute(
+        "update undo_row u set leave = 'record' from undo_record r where r.kind = 'made' and r.fate in ('undo', 'done')"
+        " and r.entity = u.entity and r.hub_id = u.hub_id and r.connection = u.connection and u.side = 'crm' and u.id > r.id"
+    )
+    conn.execute(
         "update undo_row u set leave = null from undo_record r where r.kind = 'link' and r.fate = 'undo'"
         " and r.entity = u.entity and r.hub_id = u.hub_id and r.connection = u.connection and u.leave = 'first'"
         " and u.side = 'hub' and u.id > r.id"
     )
 
 
-def any_of(conn: Connection, entity: str) -> bool:
-    """Whether a record of the entity is to be undone."""
+def any_of(conn: Connection, entity: str, kinds: Sequence[str]) -> bool:
+    """Whether a record of the entity, of one of these kinds, is to be undone."""
     row = conn.execute(
-        "select exists (select from undo_record where entity = %s and fate = 'undo')", [entity]
+        "select exists (select from undo_record where entity = %s and kind = any(%s) and fate = 'undo')",
+        [entity, list(kinds)],
     ).fetchone()
     return bool(row and row[0])
 

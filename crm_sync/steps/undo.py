@@ -1,7 +1,7 @@
 """Undo: put back what the sync wrote in a run or a period, in the hub and the CRMs; what was edited since stays.
 
-    plan:  journal ─▶ links, new records; touched fields ─▶ look at their records in the CRMs ─▶ judge (core.undo) ─▶ plan
-    apply: links and new records first (undo_records.py), then fields
+    plan:  journal ─▶ whole records; touched fields ─▶ look at their records in the CRMs ─▶ judge (core.undo) ─▶ plan
+    apply: whole records first (undo_made.py, undo_records.py), then fields
            batch by batch, each a transaction: look again, judge again, put the hub back, note it in the journal;
            then the ordinary outbound step sends it to the CRMs, which it looks at before it writes
 
@@ -12,7 +12,7 @@ docs/decisions/0014-undo.md.
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TypeAlias
 from uuid import UUID
 
@@ -22,16 +22,17 @@ from crm_sync.connectors.crm import CRM_ID, Crm
 from crm_sync.core.errors import LostLeaseError, StorageError, SyncError
 from crm_sync.core.spec import Direction, StreamSpec, System
 from crm_sync.core.undo import Fate, Judged, Known, Place, Terms, judge
-from crm_sync.hub import history, mirror, undo, undo_now, undo_records
+from crm_sync.hub import history, mirror, undo, undo_life_now, undo_made, undo_now, undo_records
 from crm_sync.hub.store import Store
-from crm_sync.hub.undo import Left, Selection, Total
-from crm_sync.hub.undo_records import RecordTotal
+from crm_sync.hub.undo import Selection
 from crm_sync.steps import identity
+from crm_sync.steps import undo_made as made
 from crm_sync.steps import undo_records as records
 from crm_sync.steps.options import Options, Report
 from crm_sync.steps.outbound import outbound
 from crm_sync.steps.reasons import refused_by_hub
 from crm_sync.steps.undo_references import resolved, targets_of
+from crm_sync.steps.undo_told import Applied, Planned
 
 log = logging.getLogger(__name__)
 
@@ -40,38 +41,6 @@ SENT_AT_ONCE = 100_000  # records that outbound is told of at a time
 
 Looked: TypeAlias = Mapping[str, tuple[set[str], set[str]]]
 """By connection: the CRM ids that were just seen, and the fields that they lacked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What an undo would do. journal_rows: how many the selection has; systems: values that each system would get;
-    records: links and new records."""
-
-    journal_rows: int
-    totals: Sequence[Total]
-    systems: Mapping[str, int]
-    left: Sequence[Left]
-    records: Sequence[RecordTotal] = ()
-
-    def number(self, *fates: Fate) -> int:
-        """How many fields have one of these fates."""
-        return sum(total.number for total in self.totals if total.fate in fates)
-
-    def records_to_undo(self) -> int:
-        """How many links are pulled apart and how many hub records deleted."""
-        return sum(total.number for total in self.records if total.fate == Fate.UNDO)
-
-
-@dataclass(slots=True)
-class Applied:
-    """What an undo did: fields put back in the hub, links pulled apart and hub records deleted, what each stream was
-    sent, and why a stream was not."""
-
-    fields: int = 0
-    links: int = 0
-    deleted: int = 0
-    reports: dict[str, Report] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
 
 
 class Undo:
@@ -86,13 +55,19 @@ class Undo:
         self.crm = crm
         self.batch = batch
 
-    def plan(self, selection: Selection) -> Planned:
-        """Find out what would be done. Nothing is written but what is seen of the CRMs.
+    def plan(self, selection: Selection, *, created: bool = False) -> Planned:
+        """Find out what would be done; `created`: records that were created in a CRM are deleted there. Nothing is written
+        but what is seen of the CRMs.
 
         Raises BusyError while a sync works on a stream concerned, CrmError if a CRM cannot be looked at.
         """
         number = undo.collect(self.conn, selection, self.system.entities)
-        undo_records.collect(self.conn)
+        undo_records.collect(self.conn, made=created)
+        for entity in self.system.entities if created else ():
+            with self._leases(entity):
+                for stream in self.system.of_entity(entity):
+                    if ids := undo_made.crm_ids(self.conn, stream):
+                        made.look(self.store, self.crm(stream.connection), stream, ids)
         undo_records.judge(self.conn, self.system)
         undo_records.settle(self.conn)
         undo.pick(self.conn)
@@ -112,9 +87,15 @@ class Undo:
         """
         done = Applied()
         configuration = {"direction": "hub", "undo_of": str(selection), "by": person}
-        for entity in reversed(self.system.entities):  # what refers to others before what it refers to
-            if undo_records.any_of(self.conn, entity):
-                self._apply_records(entity, selection, person, configuration, done)
+        referring = tuple(reversed(self.system.entities))  # what refers to others before what it refers to
+        for entities, kinds in (
+            (referring, ("made",)),
+            (referring, records.GOING),
+            (self.system.entities, records.COMING),
+        ):
+            for entity in entities:
+                if undo_records.any_of(self.conn, entity, kinds):
+                    self._apply_records(entity, kinds, selection, person, configuration, done)
         undo_records.settle(self.conn)
         for entity, spans in self._spans(planned=True).items():
             with (
@@ -133,19 +114,36 @@ class Undo:
                     progress.failed += refused
         for entity in self.system.entities:
             self._send(entity, done)
+        if some := undo_life_now.look_again(self.conn):
+            undo_records.judge(self.conn, self.system, some)
         return done
 
     def _apply_records(
-        self, entity: str, selection: Selection, person: str, configuration: Mapping[str, str], done: Applied
+        self,
+        entity: str,
+        kinds: Sequence[str],
+        selection: Selection,
+        person: str,
+        configuration: Mapping[str, str],
+        done: Applied,
     ) -> None:
         with (
             self._leases(entity),
             history.running(self.store, "hub", entity, "undo", configuration) as progress,
         ):
             reason = f"undo of {selection} by {person}"
-            went = records.apply(self.store, self.system, entity, person, reason, batch=self.batch)
-            done.links += went["link"]
-            done.deleted += went["created"]
+            went: dict[str, int] = {}
+            if "made" in kinds:
+                for stream in self.system.of_entity(entity):
+                    crm = self.crm(stream.connection)
+                    number = made.apply(self.store, self.system, crm, stream, reason)
+                    went[stream.name] = number
+                    done.deleted_in_crms += number
+            else:
+                went = records.apply(self.store, self.system, entity, kinds, person, reason, batch=self.batch)
+            done.links += went.get("link", 0)
+            done.deleted += went.get("created", 0)
+            done.back += sum(went.get(kind, 0) for kind in records.COMING)
             progress.processed = progress.updated = sum(went.values())
 
     def planned(self, journal_rows: int) -> Planned:
@@ -261,13 +259,16 @@ class Undo:
 
     def _send(self, entity: str, done: Applied) -> None:
         """Let outbound send what is back in the hub."""
+        self._send_some(entity, undo_life_now.to_send(self.conn, entity), done)
         after = 0
         while some := undo_now.to_send(self.conn, entity, after=after, limit=SENT_AT_ONCE):
             after = some[-1][0]
-            only: list[UUID] = [hub_id for _, hub_id in some]
-            for stream in self.system.of_entity(entity):
-                if stream.direction is not Direction.INBOUND and stream.name not in done.failures:
-                    self._send_to(stream, only, done)
+            self._send_some(entity, [hub_id for _, hub_id in some], done)
+
+    def _send_some(self, entity: str, only: Sequence[UUID], done: Applied) -> None:
+        for stream in self.system.of_entity(entity) if only else ():
+            if stream.direction is not Direction.INBOUND and stream.name not in done.failures:
+                self._send_to(stream, only, done)
 
     def _send_to(self, stream: StreamSpec, only: Sequence[UUID], done: Applied) -> None:
         try:

@@ -1,47 +1,67 @@
-"""Undo of links and of records that a CRM brought into the hub; the fields are undone by `undo.py`, after them."""
+"""Undo of links, of records that a CRM brought into the hub, and of deletions; the fields are undone by `undo.py`, after them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import psycopg
 
 from crm_sync.core.spec import StreamSpec, System
-from crm_sync.hub import undo_records, undo_records_now
+from crm_sync.hub import undo_life_now, undo_records, undo_records_now
 from crm_sync.hub.store import Store
 from crm_sync.steps.reasons import refused_by_hub
 
 BATCH = 2_000
 
+GOING = ("link", "created")
+"""What is pulled apart or deleted: records that refer to others come first."""
+
+COMING = ("archived", "deleted")
+"""What comes back: records that others refer to come first."""
+
 
 def apply(
-    store: Store, system: System, entity: str, person: str, reason: str, *, batch: int = BATCH
+    store: Store,
+    system: System,
+    entity: str,
+    kinds: Sequence[str],
+    person: str,
+    reason: str,
+    *,
+    batch: int = BATCH,
 ) -> dict[str, int]:
-    """Pull apart and delete what the plan says of an entity, as far as nothing forbids it by now; how many of each kind
-    went through. Each batch is a transaction. The caller holds the leases of the entity and its streams."""
-    done = {"link": 0, "created": 0}
-    for stream in system.of_entity(entity):
-        for kind in done:
+    """Do what the plan says of an entity, as far as nothing forbids it by now; how many of each kind went through. Each
+    batch is a transaction. The caller holds the leases of the entity and its streams."""
+    done = dict.fromkeys(kinds, 0)
+    run = store.run_id or ""
+    streams = system.of_entity(entity)
+    fields = system.hub_fields(entity)
+    for stream in streams:
+        ways: dict[str, Callable[[Sequence[int], StreamSpec], int]] = {
+            "link": lambda ids, s: undo_records_now.unlink(store.conn, s, ids, person, run, reason),
+            "created": lambda ids, s: undo_records_now.delete(store.conn, s, ids, person, run, reason),
+            "archived": lambda ids, s: undo_life_now.unarchive(store.conn, streams, s, ids, run, reason),
+            "deleted": lambda ids, s: undo_life_now.insert(store.conn, streams, s, fields, ids, run, reason),
+        }
+        for kind in kinds:
             while ids := undo_records.some(store.conn, entity, stream.connection, kind, batch):
                 with store.transaction() as conn:
                     undo_records_now.lock(conn, entity, ids)
                     undo_records.judge(conn, system, ids)
-                    if kind == "link":
-                        run = store.run_id or ""
-                        done[kind] += undo_records_now.unlink(conn, stream, ids, person, run, reason)
-                    else:
-                        done[kind] += _delete(store, stream, ids, person, reason)
+                    done[kind] += _all(store, stream, ids, ways[kind])
     return done
 
 
-def _delete(store: Store, stream: StreamSpec, ids: Sequence[int], person: str, reason: str) -> int:
-    """Delete at once; if a table of the user's refuses, halve until the record is alone."""
+def _all(
+    store: Store, stream: StreamSpec, ids: Sequence[int], way: Callable[[Sequence[int], StreamSpec], int]
+) -> int:
+    """All at once; if a table of the user's refuses, halve until the record is alone."""
     try:
         with store.conn.transaction():
-            return undo_records_now.delete(store.conn, stream, ids, person, store.run_id or "", reason)
-    except (psycopg.IntegrityError, psycopg.errors.RaiseException) as error:
+            return way(ids, stream)
+    except (psycopg.IntegrityError, psycopg.DataError, psycopg.errors.RaiseException) as error:
         if len(ids) == 1:
             undo_records_now.refuse(
-                store.conn, ids, f"the hub refuses to delete it: {refused_by_hub(error, '').reason}"
+                store.conn, ids, f"the hub refuses it: {refused_by_hub(error, '').reason}"
             )
             return 0
     middle = len(ids) // 2
-    return sum(_delete(store, stream, part, person, reason) for part in (ids[:middle], ids[middle:]))
+    return sum(_all(store, stream, part, way) for part in (ids[:middle], ids[middle:]))

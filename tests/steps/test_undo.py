@@ -19,7 +19,8 @@ from crm_sync.hub import dirty, review, undo
 from crm_sync.hub.store import Store
 from crm_sync.hub.undo import Selection
 from crm_sync.steps.allowance import allot
-from crm_sync.steps.undo import Applied, Planned, Undo
+from crm_sync.steps.undo import Undo
+from crm_sync.steps.undo_told import Applied, Planned
 from crm_sync.steps.verify import verify
 from tests.steps.world import CONNECTION, World
 
@@ -342,7 +343,9 @@ def test_what_a_run_created_in_a_crm_stays_and_is_told(two: World) -> None:
     rounds(two)
     planned, applied, _ = undone(two, run)
     assert (applied.fields, applied.links, applied.deleted) == (0, 0, 0)
-    assert {left.about for left in planned.left} >= {"records created in acme stay"}
+    assert {left.about for left in planned.left} >= {
+        "records created in acme stay; --created deletes them there"
+    }
     assert len(two.accounts["acme"].rows("Contact")) == 1
 
 
