@@ -26,7 +26,7 @@ from crm_sync.steps.apply import Applied, apply, of_stream
 from crm_sync.steps.options import Options, Report
 from crm_sync.steps.proposal import refresh
 
-_COLUMNS = ("plan", "streams", "writes", "records", "calls", "guard", "made", "status", "approve")
+_COLUMNS = ("plan", "streams", "writes", "records", "calls", "status", "approve", "guard", "made")
 _REFUSED = ("stream", "record", "moved")
 
 
@@ -52,8 +52,13 @@ def _check(system: System, entity: str, masking: tables.Masking) -> dg.AssetChec
     )
     def approval_of(hub: dg.ResourceParam[Hub]) -> dg.AssetCheckResult:
         with told(f"hub {entity}, approval"):
-            passed, found = _evaluation(hub, system, entity, masking)
-            return dg.AssetCheckResult(passed=passed, severity=dg.AssetCheckSeverity.WARN, metadata=found)
+            passed, next_steps, found = _evaluation(hub, system, entity, masking)
+            return dg.AssetCheckResult(
+                passed=passed,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=next_steps,
+                metadata=found,
+            )
 
     return approval_of
 
@@ -125,13 +130,14 @@ def reported(
         yield
     finally:
         if _waits(system, entity):
-            passed, found = _evaluation(hub, system, entity, masking)
+            passed, next_steps, found = _evaluation(hub, system, entity, masking)
             context.instance.report_runless_asset_event(
                 dg.AssetCheckEvaluation(
                     asset_key=names.hub_key(entity),
                     check_name=names.APPROVAL,
                     passed=passed,
                     severity=dg.AssetCheckSeverity.WARN,
+                    description=next_steps,
                     metadata=found,
                 )
             )
@@ -139,20 +145,30 @@ def reported(
 
 def _evaluation(
     hub: Hub, system: System, entity: str, masking: tables.Masking
-) -> tuple[bool, tables.Metadata]:
-    """Whether nothing waits for a person, and the plans that do, with some of their rows."""
+) -> tuple[bool, str, tables.Metadata]:
+    """Whether nothing waits for a person; what does, with the commands; and the plans, with some of their rows."""
     streams = {stream.name for stream in system.of_entity(entity) if stream.approval}
     with hub.reading() as conn:
         found = [plan for plan in plans.find(conn) if not streams.isdisjoint(plan.streams)]
         waiting = [plan for plan in found if plan.status == "proposed"]
         rows = list(plan_rows.read(conn, waiting[-1].id, limit=tables.PLAN_ROWS)) if waiting else []
     shown = "; ".join(sentence(plan) for plan in waiting) or "nothing waits for approval"
-    return not waiting, {
-        "waiting": dg.MetadataValue.int(sum(plan.rows for plan in waiting)),
-        "said": dg.MetadataValue.text(shown),
-        "plans": tables.table([_row(plan) for plan in found], _COLUMNS),
-        "writes": tables.plan_table(rows, masking),
-    }
+    told = f"{shown[0].upper()}{shown[1:]}."
+    if waiting:  # no command that approves: who copies the lines would have approved before looking
+        told += (
+            f" `crm-sync plan approve`, or the job `{names.APPLY_PLAN}`, lets it be written. All of it shows:"
+        )
+    commands = [f"crm-sync plan show {plan.id}" for plan in waiting]
+    return (
+        not waiting,
+        tables.said(told, commands),
+        {
+            "waiting": dg.MetadataValue.int(sum(plan.rows for plan in waiting)),
+            "said": dg.MetadataValue.text(shown),
+            "plans": tables.table([_row(plan) for plan in found], _COLUMNS),
+            "writes": tables.plan_table(rows, masking),
+        },
+    )
 
 
 def _row(plan: Plan) -> dict[str, str | int | None]:

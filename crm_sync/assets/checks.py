@@ -49,7 +49,10 @@ def _check(system: System, entity: str, settings: Settings) -> dg.AssetChecksDef
             if flags.dry_run:
                 found["dry_run_disputes"] = dg.MetadataValue.int(report.counts["disputes"])
             return dg.AssetCheckResult(
-                passed=passed(found), severity=dg.AssetCheckSeverity.WARN, metadata=found
+                passed=passed(found),
+                severity=dg.AssetCheckSeverity.WARN,
+                description=said(found),
+                metadata=found,
             )
 
     return conflicts_of
@@ -79,6 +82,21 @@ def evaluation(
 def passed(metadata: tables.Metadata) -> bool:
     """Whether nothing waits for a person."""
     return metadata["open"].value == 0 and "match_conflicts" not in metadata
+
+
+def said(metadata: tables.Metadata) -> str:
+    """What waits for a person, and where to go on."""
+    fields, records = metadata["open"].value, metadata.get("match_conflicts")
+    waiting = [
+        f"{fields:,} {'value' if fields == 1 else 'values'} to decide on: [Show Markdown] beside `decide` has a link for each"
+        if fields
+        else "",
+        f"{records.value:,} {'record' if records.value == 1 else 'records'} of which a person says who they are:"
+        " the table `who_is_who` has the commands"
+        if records
+        else "",
+    ]
+    return ". ".join(filter(None, waiting)) + "." if any(waiting) else "Nothing waits for a person."
 
 
 def location_of(run: dg.DagsterRun) -> str:

@@ -42,7 +42,10 @@ def _check(entity: str) -> dg.AssetChecksDefinition:
         with told(f"hub {entity}, guard"):
             found = _open(hub, entity)
             return dg.AssetCheckResult(
-                passed=not found, severity=dg.AssetCheckSeverity.ERROR, metadata=_metadata(found)
+                passed=not found,
+                severity=dg.AssetCheckSeverity.ERROR,
+                description=_said(found),
+                metadata=_metadata(found),
             )
 
     return guard_of
@@ -61,6 +64,7 @@ def reported(context: dg.AssetExecutionContext, hub: Hub, entity: str) -> Iterat
                 check_name=names.GUARD,
                 passed=not found,
                 severity=dg.AssetCheckSeverity.ERROR,
+                description=_said(found),
                 metadata=_metadata(found),
             )
         )
@@ -82,6 +86,16 @@ def merged(store: Store, stream: StreamSpec, flags: Options) -> Report:
 def _open(hub: Hub, entity: str) -> list[Hold]:
     with hub.reading() as conn:
         return holds.find(conn, entity=entity, statuses=("open",))
+
+
+def _said(found: list[Hold]) -> str:
+    if not found:
+        return "Nothing is held back."
+    one = len(found) == 1
+    return tables.said(
+        f"{len(found)} {'run is' if one else 'runs are'} held back. If it is meant:",
+        [f"crm-sync guard confirm {hold.id}" for hold in found],
+    )
 
 
 def _metadata(found: list[Hold]) -> tables.Metadata:

@@ -16,11 +16,11 @@ from crm_sync.resources.hub import Hub
 from crm_sync.settings import Settings
 from crm_sync.steps.match import Preview, Previews, preview
 
-_COLUMNS = (
-    "stream", "records", "linked already", "will link", "by", "new in the hub", "new in the CRM", "ambiguous", "review",
+_FIGURES = (
+    "records", "linked already", "will link", "by", "new in the hub", "new in the CRM", "ambiguous", "review",
     "cannot enter", "waits", "left alone", "doubles",
 )  # fmt: skip
-_EXAMPLES = ("stream", "would", "record", "why", "hub record", "values")
+_EXAMPLES = ("stream", "would", "why", "values", "record", "hub record")
 
 
 class MatchConfig(dg.Config):
@@ -80,18 +80,25 @@ def _metadata(entity: str, found: Previews, masking: tables.Masking) -> tables.M
     }
     metadata: tables.Metadata = {name: dg.MetadataValue.int(number) for name, number in figures.items()}
     examples = [row for one in streams for row in _examples(one, masking)]
-    metadata["streams"] = tables.table([_stream(one) for one in streams], _COLUMNS)
+    metadata["streams"] = _streams(streams)
     metadata["examples"] = tables.table(examples[: tables.PLAN_ROWS], _EXAMPLES)
     return metadata
 
 
-def _stream(one: Preview) -> dict[str, str | int | None]:
+def _streams(streams: list[Preview]) -> dg.MetadataValue:
+    """A column per stream: the page has no room for one per figure."""
+    found = {one.stream: _figures(one) for one in streams}
+    rows = [{"what": name, **{stream: found[stream][name] for stream in found}} for name in _FIGURES]
+    return tables.table(rows, ["what", *found])
+
+
+def _figures(one: Preview) -> dict[str, str | int | None]:
     by = ", ".join(f"{rule} {number:,}" for rule, number in one.link.items())
     values = (
-        one.stream, one.records, one.linked, one.will_link, by, one.create_hub, one.create_crm, one.ambiguous, one.review,
+        one.records, one.linked, one.will_link, by, one.create_hub, one.create_crm, one.ambiguous, one.review,
         one.cannot_enter, one.waits, one.left, one.doubled,
     )  # fmt: skip
-    return dict(zip(_COLUMNS, values, strict=True))
+    return dict(zip(_FIGURES, values, strict=True))
 
 
 def _examples(one: Preview, masking: tables.Masking) -> list[dict[str, str | int | None]]:
@@ -101,10 +108,10 @@ def _examples(one: Preview, masking: tables.Masking) -> list[dict[str, str | int
         cells = (
             one.stream,
             example.outcome,
-            example.record,
             example.why,
-            ", ".join(example.hub_ids),
             ", ".join(values),
+            example.record,
+            ", ".join(example.hub_ids),
         )
         rows.append({name: links.plain(cell) for name, cell in zip(_EXAMPLES, cells, strict=True)})
     return rows

@@ -14,7 +14,8 @@ from crm_sync.core.spec import System
 from crm_sync.hub import match_decisions
 from crm_sync.hub.match_decisions import MatchConflict
 
-_COLUMNS = ("id", "stream", "record", "score", "hub record", "alike", "values", "decide")
+_COLUMNS = ("id", "record", "values", "alike", "decide")
+"""Few and wide: the last one is a command to be copied. The id of the hub record is in it."""
 _CANDIDATES = 5  # shown of one record
 
 
@@ -59,12 +60,11 @@ def _rows(
 
     name = f"{conflict.connection}/{conflict.entity}"
     new = f"crm-sync match decide {conflict.id} --new"
-    yield row(conflict.id, name, links.plain(conflict.crm_id), "", "", conflict.note, values(theirs), new)
+    yield row(conflict.id, links.plain(f"{name} {conflict.crm_id}"), values(theirs), conflict.note, new)
     for one in conflict.candidates[:_CANDIDATES]:
         link = f"crm-sync match decide {conflict.id} --link {one['hub_id']}"
-        score = f"{one['score']:.2f}"
         candidate = values(ours.get(one["hub_id"], {}))
-        yield row(conflict.id, name, "", score, one["hub_id"], _alike(one["alike"]), candidate, link)
+        yield row(conflict.id, "hub", candidate, f"{one['score']:.2f}: {_alike(one['alike'])}", link)
 
 
 def _alike(parts: Mapping[str, float]) -> str:

@@ -19,7 +19,8 @@ from crm_sync.settings import Settings
 from crm_sync.steps.allowance import allot
 from crm_sync.steps.verify import Parity, known_records, verify
 
-_COLUMNS = ("stream", "what", "CRM record", "hub record", "field", "hub value", "CRM value", "explanation")
+_COLUMNS = ("stream", "field", "hub value", "CRM value", "explanation", "what", "CRM record", "hub record")
+"""What is seen without scrolling comes first: the ids are for who goes on with one of them."""
 
 
 def checks(system: System, settings: Settings) -> list[dg.AssetChecksDefinition]:
@@ -61,10 +62,24 @@ def _check(system: System, entity: str, settings: Settings) -> dg.AssetChecksDef
             return dg.AssetCheckResult(
                 passed=not any(parity.open for parity in found),
                 severity=dg.AssetCheckSeverity.ERROR,
+                description=_said(found),
                 metadata=_metadata(found, masking, settings.review_rows),
             )
 
     return parity_of
+
+
+def _said(found: list[Parity]) -> str:
+    total, wrong = sum(parity.counts.total() for parity in found), sum(parity.open for parity in found)
+    one = "one difference" if total == 1 else f"{total:,} differences"
+    if not total:
+        return "All sides agree."
+    if not wrong:
+        return f"{one[0].upper()}{one[1:]}, explained."
+    return tables.said(
+        f"{one[0].upper()}{one[1:]}, {wrong:,} of them unexplained. To look them up, and have the sync settle them:",
+        [f"crm-sync verify {parity.stream} --repair" for parity in found if parity.open],
+    )
 
 
 def _metadata(found: list[Parity], masking: tables.Masking, most: int) -> tables.Metadata:

@@ -4,11 +4,14 @@ does it; and the job `requeue_parked`, which has them tried again.
 A warning that holds nothing up: the others go on. Values are never shown, and no reason holds one.
 """
 
+import re
+
 import dagster as dg
 from pydantic import Field
 
 from crm_sync.assets import links, names, tables
 from crm_sync.assets.failures import RETRY, told
+from crm_sync.core.catalogue import Owner
 from crm_sync.core.errors import SyncError
 from crm_sync.core.spec import StreamSpec, System
 from crm_sync.hub import parked_list
@@ -19,7 +22,8 @@ from crm_sync.settings import Settings
 _LONGEST = 600
 """Characters of a cell: the sentences have to be read to their end."""
 _GROUPS = ("records", "code", "who", "what to do", "cause", "tried again")
-_RECORDS = ("id", "side", "record", "field", "code", "who", "state", "tries", "since", "next try", "why")
+_RECORDS = ("id", "record", "field", "code", "why", "state", "tries", "since", "side")
+"""No more than a screen has room for; who mends it stands by its code."""
 
 
 def checks(system: System, settings: Settings) -> list[dg.AssetChecksDefinition]:
@@ -46,10 +50,29 @@ def _check(stream: StreamSpec, settings: Settings) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not any(group.parked for group in groups),
             severity=dg.AssetCheckSeverity.WARN,
+            description=_said(stream, groups),
             metadata=_metadata(groups, found),
         )
 
     return parked_of
+
+
+def _said(stream: StreamSpec, groups: list[Group]) -> str:
+    parked = sum(group.parked for group in groups)
+    if not parked:
+        return "Nothing is parked."
+    which = f"--connection {stream.connection} --entity {stream.entity}"
+    return tables.said(
+        f"{parked:,} {'record is' if parked == 1 else 'records are'} parked. What was corrected in the hub or the CRM is"
+        " tried again by itself; the rest, once its cause is mended:",
+        [
+            f"crm-sync parked requeue {which} --code {group.code}"
+            for group in groups
+            if group.parked
+            and group.owner != Owner.NOBODY
+            and re.fullmatch(r"\w+", group.code)  # CRMs make codes up
+        ],
+    )
 
 
 def _metadata(groups: list[Group], found: list[Listed]) -> tables.Metadata:
@@ -81,11 +104,9 @@ def _record(one: Listed) -> dict[str, str | int | None]:
         "record": one.record_id,
         "field": one.field,
         "code": links.plain(one.code),
-        "who": one.owner or "",
-        "state": one.state,
+        "state": f"waits until {one.next_try:%Y-%m-%d %H:%M:%S}" if one.next_try else one.state,
         "tries": one.attempts,
         "since": f"{one.first_at:%Y-%m-%d %H:%M:%S}",
-        "next try": f"{one.next_try:%Y-%m-%d %H:%M:%S}" if one.next_try else "",
         "why": links.plain(one.reason, longest=_LONGEST),
     }
 

@@ -140,6 +140,7 @@ def report(context: dg.OpExecutionContext, hub: Hub, system: System, entity: str
             check_name=names.CHECK,
             passed=checks.passed(found),
             severity=dg.AssetCheckSeverity.WARN,
+            description=checks.said(found),
             metadata=found,
         )
     )

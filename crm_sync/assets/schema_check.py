@@ -24,9 +24,9 @@ COLUMNS = (
     "object",
     "field",
     "what changed",
-    "since",
     "what follows",
     "what to do",
+    "since",
     "acknowledged by",
 )
 
@@ -64,6 +64,7 @@ def result(rows: Sequence[Drifted]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not open_rows,
         severity=dg.AssetCheckSeverity.ERROR if fatal else dg.AssetCheckSeverity.WARN,
+        description=_said(open_rows),
         metadata={
             "open": dg.MetadataValue.int(len(open_rows)),
             "waiting": dg.MetadataValue.int(sum(row.waits for row in open_rows)),
@@ -73,9 +74,18 @@ def result(rows: Sequence[Drifted]) -> dg.AssetCheckResult:
     )
 
 
+def _said(found: Sequence[Drifted]) -> str:
+    if not found:
+        return "Nothing has changed that nobody knows of."
+    return tables.said(
+        f"{len(found)} {'change' if len(found) == 1 else 'changes'} that nobody has acknowledged. If the new look is meant:",
+        [f"crm-sync check {row.connection} --acknowledge {row.id}" for row in found],
+    )
+
+
 def _cells(row: Drifted) -> dict[str, str | int | None]:
-    cells = (row.id, row.connection, row.object, row.field, row.what, f"{row.since:%Y-%m-%d %H:%M:%S}", row.follows,
-             row.do, row.acknowledged_by or "")  # fmt: skip
+    cells = (row.id, row.connection, row.object, row.field, row.what, row.follows, row.do,
+             f"{row.since:%Y-%m-%d %H:%M:%S}", row.acknowledged_by or "")  # fmt: skip
     return {
         name: links.plain(cell, longest=LONGEST)
         if isinstance(cell, str)

@@ -18,6 +18,7 @@ from crm_sync.settings import Settings
 from crm_sync.steps.options import Options, Report
 
 PLAN_ROWS = 100
+_COMMANDS = 8  # above a table; each of its rows has its own
 _CELL = 80  # characters: about two lines of a cell where a table has many columns
 _PUBLIC = frozenset({FieldType.BOOLEAN, FieldType.PICKLIST, FieldType.MULTIPICKLIST, FieldType.REFERENCE})
 """Types whose values say little about a person; the others are masked where masking is on."""
@@ -81,13 +82,20 @@ def plan_table(rows: Sequence[PlanRow], masking: Masking) -> dg.MetadataValue:
     return table([_planned(row, masking) for row in rows], _PLAN_COLUMNS)
 
 
+def said(sentence: str, commands: Sequence[str] = ()) -> str:
+    """The words above the tables of a check, in Markdown: a sentence, and commands to be copied, each on its own line.
+    Only for words of ours: what people wrote goes into the tables, which show it as it is."""
+    block = "\n".join(commands[:_COMMANDS])
+    return f"{sentence}\n\n```\n{block}\n```" if commands else sentence
+
+
 def shown(rows: int, total: int) -> str:
     """`50 of 312`."""
     return f"{rows} of {total}"
 
 
 _PLAN_COLUMNS = (
-    "stream", "target", "action", "record", "field", "old", "new", "hub then", "CRM then", "verdict", "policy", "reason",
+    "stream", "target", "action", "field", "old", "new", "record", "reason", "policy", "verdict", "hub then", "CRM then",
 )  # fmt: skip
 
 

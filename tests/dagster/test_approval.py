@@ -39,6 +39,9 @@ def test_nothing_is_written_until_somebody_approves(make: Callable[..., Project]
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert shown["said"] == f"{plan['writes']} writes wait for approval: plan {plan['plan']}"
     assert {row["target"] for row in shown["writes"]} == {"hub", "crm"}
+    assert found.description is not None
+    assert found.description.startswith(f"{shown['said']}. `crm-sync plan approve`, or the job `apply_plan`")
+    assert found.description.endswith(f"```\ncrm-sync plan show {plan['plan']}\n```")
     outbound = project.metadata(result, "acme", "outbound", "contact")
     assert outbound["waits_for_approval"] == plan["writes"]
     assert shown["said"] in outbound["notes"]
@@ -47,7 +50,7 @@ def test_nothing_is_written_until_somebody_approves(make: Callable[..., Project]
 
     done = approve(project, plan["plan"])
     assert done.success, project.reasons(done)
-    assert check(project).passed
+    assert (check(project).passed, check(project).description) == (True, "Nothing waits for approval.")
     assert world.one("select count(*) from hub.contact") == 2
     assert len(world.accounts["acme"].rows("Contact")) == 2
     reasons = world.conn.execute("select distinct reason from sync.change").fetchall()

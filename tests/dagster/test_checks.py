@@ -75,12 +75,15 @@ def test_records_that_may_be_the_same_are_shown_with_the_commands_that_decide(ma
         False, 0, 2, "1 of 2",
     )  # fmt: skip
     record, candidate = shown["who_is_who"]
-    hub_id = candidate["hub record"]
-    assert (record["stream"], record["decide"]) == ("acme/contact", "crm-sync match decide 1 --new")
-    assert candidate["decide"] == f"crm-sync match decide 1 --link {hub_id}"
-    assert (candidate["alike"], float(candidate["score"]) > 0.85) == (
-        "phone 100%, first_name + last_name 80%",
-        True,
+    hub_id = project.world.one("select candidates -> 0 ->> 'hub_id' from review.match where id = 1")
+    crm_id = project.world.one("select crm_id from review.match where id = 1")
+    assert (record["record"], record["decide"]) == (f"acme/contact {crm_id}", "crm-sync match decide 1 --new")
+    assert (candidate["record"], candidate["decide"]) == ("hub", f"crm-sync match decide 1 --link {hub_id}")
+    score, _, alike = candidate["alike"].partition(": ")
+    assert (alike, float(score) > 0.85) == ("phone 100%, first_name + last_name 80%", True)
+    assert (
+        check.description
+        == "2 records of which a person says who they are: the table `who_is_who` has the commands."
     )
     assert "Anna" not in str(shown)
     assert "first_name=A… (10 characters)" in record["values"]
@@ -91,6 +94,7 @@ def test_no_conflicts_pass(project: Project) -> None:
     check = project.check()
     assert check.passed
     assert plain(check.metadata)["decide"] == "No open conflicts."
+    assert check.description == "Nothing waits for a person."
 
 
 def test_the_table_is_capped_and_masked_as_the_settings_say(make: Any) -> None:

@@ -55,6 +55,7 @@ def test_a_held_stream_fails_with_an_error_and_the_others_go_on(make: Callable[.
     (row,) = shown["holds"]
     assert (shown["held"], row["what"], row["to"]) == (1, "acme/contact", "hub")
     assert row["confirm"] == f"crm-sync guard confirm {row['id']}"
+    assert check.description == f"1 run is held back. If it is meant:\n\n```\n{row['confirm']}\n```"
     assert project.metadata(result, "hub", "contact")["held_back"] == 1
 
     world.accounts["beta"].person_create("Contact", {"LastName": "New", "Email": "new@x.example"})
@@ -79,4 +80,5 @@ def test_what_the_outbound_step_holds_back_shows_at_once(project: Project) -> No
     assert not result.success
     (row,) = plain(_check(project).metadata)["holds"]
     assert row["to"] == "crm"
+    assert str(row["confirm"]) in str(_check(project).description)
     assert all(row.values["Phone"] for row in project.world.accounts["acme"].rows("Contact"))

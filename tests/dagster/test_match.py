@@ -27,8 +27,8 @@ def test_the_table_is_shown_and_nothing_is_written(make: Callable[..., Project])
     assert result.success, project.reasons(result)
     (event,) = result.get_asset_materialization_events()
     shown = plain(event.materialization.metadata)
-    assert [row["stream"] for row in shown["streams"]] == ["acme/contact", "beta/contact"]
-    beta = shown["streams"][1]
+    assert list(shown["streams"][0]) == ["what", "acme/contact", "beta/contact"]
+    beta = {row["what"]: row["beta/contact"] for row in shown["streams"]}
     assert (beta["records"], beta["will link"], beta["by"], beta["new in the hub"]) == (8, 2, "email 2", 4)
     assert (shown["will link"], shown["need a person"], shown["doubles within a CRM"]) == (3, 4, 1)
     invalid = next(row for row in shown["examples"] if row["would"] == "cannot enter")

@@ -47,6 +47,7 @@ def test_all_is_well(project: Project) -> None:
     shown = plain(check.metadata)
     assert check.passed
     assert (shown["unexplained"], shown["streams"][0]["linked"]) == (0, 4)
+    assert check.description == "All sides agree."
 
 
 def test_what_nothing_explains_is_an_error_capped_and_masked(make: Any) -> None:
@@ -62,6 +63,15 @@ def test_what_nothing_explains_is_an_error_capped_and_masked(make: Any) -> None:
     assert shown["unexplained"] >= 3
     assert len(shown["differences"]) == 2
     assert shown["differences"][0]["explanation"].startswith("UNEXPLAINED")
+    table = check.metadata["differences"]
+    assert isinstance(table, dg.TableMetadataValue)
+    columns = [column.name for column in table.schema.columns]
+    assert columns[:5] == ["stream", "field", "hub value", "CRM value", "explanation"], (
+        "seen without scrolling"
+    )
+    assert check.description is not None
+    assert f"{shown['unexplained']} of them unexplained" in check.description
+    assert check.description.endswith("```\ncrm-sync verify acme/contact --repair\n```")
     assert "Secret" not in str(shown)
     assert "Person" not in str(shown)
 

@@ -47,6 +47,11 @@ def test_what_is_parked_shows_with_what_to_do_and_is_tried_again(project: Projec
         "the user may not",
     )
 
+    assert check.description is not None
+    command = "crm-sync parked requeue --connection acme --entity contact --code NOT_ALLOWED"
+    assert check.description.startswith("1 record is parked.")
+    assert check.description.endswith(f"```\n{command}\n```")
+
     world.crms["acme"].faults.reject.clear()
     world.wait(minutes=5)
     project.sync()
@@ -58,5 +63,19 @@ def test_what_is_parked_shows_with_what_to_do_and_is_tried_again(project: Projec
     assert done.success
     world.wait(minutes=5)
     project.sync()
-    assert _check(project).passed
+    assert (_check(project).passed, _check(project).description) == (True, "Nothing is parked.")
     assert len(world.accounts["acme"].rows("Contact")) == 2
+
+
+def test_a_code_that_a_crm_made_up_is_in_no_command(project: Project) -> None:
+    """The words above the tables are Markdown, and people copy them into a shell; the table shows a code as it is."""
+    world = project.world
+    world.conn.execute("insert into hub.contact (last_name, email) values ('A', 'a@x.example')")
+    bad, code = str(world.one("select id from hub.contact")), "X\n```\n<img src=x>; rm"
+    world.crms["acme"].faults.reject[bad] = RecordError(ErrorClass.PERMISSION, code, "no", ("LastName",))
+    project.sync()
+    check = _check(project)
+    assert str(check.description).startswith("1 record is parked.")
+    assert "img" not in str(check.description)
+    assert "requeue" not in str(check.description)
+    assert plain(check.metadata)["codes"][0]["code"] == "X⏎```⏎<img src=x>; rm"

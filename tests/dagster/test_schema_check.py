@@ -36,6 +36,9 @@ def test_a_lost_field_warns_in_the_run_that_finds_it(project: Project) -> None:
     assert (row["connection"], row["object"], row["field"]) == ("acme", "Contact", "FirstName")
     assert row["what changed"].startswith("cannot be seen any more")
     assert row["what follows"].startswith("first_name frozen")
+    assert check.description is not None
+    assert check.description.startswith("1 change that nobody has acknowledged.")
+    assert f"crm-sync check acme --acknowledge {row['id']}\n" in check.description
     assert "acme.yaml:" in row["what to do"]
     project.world.accounts["acme"].habits.hidden = frozenset()
     project.sync()
