@@ -159,6 +159,26 @@ def test_deleted_rows_come_back_with_their_ids_and_all_that_refers_to_them(make:
     assert records(undone(world, run)[0])["deleted already so: there again"] == 2
 
 
+def test_a_reference_follows_when_its_target_is_back(make: Make) -> None:
+    world = make("propagate", "ignore", ("acme", "beta"))
+    acme = world.accounts["acme"]
+    firm = acme.person_create("Account", {"Name": "Firm"})
+    ann = person(world, AccountId=firm)
+    (before,) = [row["company"] for row in world.hub("contact")]
+    acme.person_delete("Contact", ann)
+    first = rounds(world)
+    acme.person_delete("Account", firm)
+    second = rounds(world)
+    undone(world, first)
+    assert world.hub("contact", "last_name, company") == [{"last_name": "Lee", "company": None}]
+    quiet(world)
+    (there,) = world.accounts["beta"].rows("Contact")
+    assert there.values["AccountId"] is not None  # the blank is nobody's, and beta deletes nothing
+    undone(world, second)
+    assert [row["company"] for row in world.hub("contact")] == [before]
+    quiet(world)
+
+
 def test_what_was_carried_into_another_crm_is_created_there_once_more(make: Make) -> None:
     world = make("archive", "propagate", ("acme", "beta"))
     ann = person(world)
@@ -188,6 +208,42 @@ def test_what_another_crm_was_asked_about_is_not_asked_any_more(make: Make) -> N
     quiet(world)
     assert review.find(world.conn, field="*") == []
     assert (len(alive(world, "beta")), states(world, "beta")) == (1, [("present", "present")])
+
+
+def test_what_a_person_had_deleted_in_a_crm_is_asked_about(make: Make) -> None:
+    world = make(names=("acme", "beta"))
+    ann = person(world)
+    started = world.one("select clock_timestamp()")
+    assert isinstance(started, datetime)
+    world.accounts["acme"].person_delete("Contact", ann)
+    rounds(world)
+    review.decide(world.conn, review.find(world.conn, field="*"), "use_hub", "paul")
+    rounds(world)
+    assert alive(world, "beta") == []
+    planned, _, _ = undone(world, Selection(since=started))
+    why = "whether beta gets it once more is asked for review (deletes: outbound: review)"
+    assert records(planned) == {"archived undo": 1, f"removed not undone: {why}": 1}
+    quiet(world)
+    (conflict,) = review.find(world.conn, field="*")
+    assert (conflict.connection, conflict.hub_value, conflict.crm_value) == ("beta", "present", "deleted")
+    assert (alive(world), alive(world, "beta")) == ([], [])
+
+
+def test_fields_of_a_record_that_comes_back_go_back_with_the_next_undo(make: Make) -> None:
+    world = make("propagate")
+    ann = person(world)
+    started = world.one("select clock_timestamp()")
+    assert isinstance(started, datetime)
+    world.accounts["acme"].person_edit("Contact", ann, {"LastName": "Li"})
+    rounds(world)
+    world.accounts["acme"].person_delete("Contact", ann)
+    rounds(world)
+    planned, _, _ = undone(world, Selection(since=started))
+    assert (records(planned), planned.number(Fate.LEFT)) == ({"deleted undo": 1}, 1)
+    assert world.one("select last_name from hub.contact") == "Li"
+    assert undone(world, Selection(since=started))[1].fields == 1
+    assert world.one("select last_name from hub.contact") == "Lee"
+    quiet(world)
 
 
 def test_what_the_hub_deleted_in_a_crm_is_told(make: Make) -> None:
