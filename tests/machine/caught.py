@@ -76,7 +76,9 @@ CAUGHT = {
         ),
     ),
     "own_values_return": Caught(
-        Invariant.NO_LOST_UPDATE, 4, (("hub_insert", 331), ("sync", 970), ("dispute", 154), ("dispute", 404))
+        Invariant.NO_BLIND_OVERWRITE,
+        4,
+        (("hub_insert", 331), ("sync", 970), ("dispute", 154), ("dispute", 404)),
     ),
     "retry_forgotten": Caught(Invariant.CONFLICT_COMPLETENESS, 1, (("hub_insert", 331),)),
     "parked_forgotten": Caught(Invariant.CONFLICT_COMPLETENESS, 1, (("hub_insert", 331),)),
@@ -92,7 +94,13 @@ CAUGHT = {
     "listing_believed": Caught(
         Invariant.NO_LOST_UPDATE,
         65,
-        (("crm_create", 85), ("sync", 604), ("same_second", 176), ("same_second", 990), ("same_second", 700)),
+        (
+            ("crm_create", 998),
+            ("sync", 961),
+            ("same_second", 972),
+            ("same_second", 767),
+            ("same_second", 366),
+        ),
     ),
     "no_compare_and_set": Caught(
         Invariant.NO_LOST_UPDATE,
@@ -166,6 +174,31 @@ CAUGHT = {
             ("sync", 671810),
             ("crm_edit", 293598),
             ("sync", 857612),
+        ),
+    ),
+    "no_look": Caught(Invariant.NO_BLIND_OVERWRITE, 5, (("crm_create", 759), ("same_second", 965))),
+    "cas_same_second": Caught(Invariant.NO_BLIND_OVERWRITE, 5, (("crm_create", 759), ("same_second", 965))),
+    "doubtful_match": Caught(Invariant.NO_BLIND_OVERWRITE, 10, (("entered_twice", 667),)),
+    "no_lease": Caught(Invariant.EFFECTIVELY_ONCE, 3, (("hub_insert", 261), ("asleep", 861))),
+    "retried_blindly": Caught(
+        Invariant.NO_LOST_UPDATE, 21, (("crm_create", 476), ("sync", 794), ("lost", 255), ("lost", 53))
+    ),
+    "bad_record_spoils_its_batch": Caught(
+        Invariant.NO_LOST_UPDATE, 18, (("crm_create", 664), ("crm_create", 53), ("sync", 115))
+    ),
+    "freezing_forgotten": Caught(
+        Invariant.CONVERGENCE, 18, (("crm_create", 965), ("hide", 53), ("wait", 889), ("sync", 104))
+    ),
+    "absent_is_null": Caught(
+        Invariant.NO_LOST_UPDATE,
+        44,
+        (
+            ("crm_create", 897),
+            ("wait", 209),
+            ("crm_create", 707),
+            ("sync", 201),
+            ("hide", 989),
+            ("hint", 305),
         ),
     ),
 }

@@ -16,6 +16,7 @@ from psycopg import Connection, sql
 import crm_sync.steps.hub as hub_step
 import crm_sync.steps.inbound as inbound_step
 import crm_sync.steps.outbound as outbound_step
+from crm_sync.connectors.crm import Operation
 from crm_sync.core import decide
 from crm_sync.core.decide import Difference
 from crm_sync.core.errors import CrmError, ErrorClass
@@ -23,7 +24,7 @@ from crm_sync.core.spec import FieldType, StreamSpec
 from crm_sync.hub import confirm, dirty, intents, lease, link, merge, mirror, parked, review, watermark
 from crm_sync.hub.confirm import Accepted
 from crm_sync.hub.intents import Intent
-from crm_sync.hub.sql import base_table, hub_table, ident
+from crm_sync.hub.sql import base_table, hub_table, ident, mirror_table
 from crm_sync.hub.store import Store
 from crm_sync.steps import answers, holding, life, sending
 from tests.machine.fragile import FragileCrm
@@ -265,6 +266,30 @@ def no_look(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sending, "operations_of", wrong)
 
 
+def cas_same_second(patch: pytest.MonkeyPatch) -> None:
+    """The look just before a write goes by the time of the last change, in whole seconds: an edit in the second of the last read is not seen."""
+    begin = sending.Sender._begin
+
+    def wrong(self: Any, parcel: Any) -> None:
+        read = dict(
+            self._store.conn.execute(
+                sql.SQL("select crm_id, modified_at from {}").format(mirror_table(self._stream))
+            ).fetchall()
+        )
+
+        def unmoved(operation: Operation) -> bool:
+            known = read.get(operation.crm_id)
+            if known is None or operation.crm_id is None:
+                return False
+            now = self._crm.account.row(self._stream.object, operation.crm_id).modified
+            return bool(now.replace(microsecond=0) == known.replace(microsecond=0))
+
+        parcel.operations = [replace(o, expected={}) if unmoved(o) else o for o in parcel.operations]
+        begin(self, parcel)
+
+    patch.setattr(sending.Sender, "_begin", wrong)
+
+
 def landing_believed(patch: pytest.MonkeyPatch) -> None:
     """A write of ours that takes effect long after it was given up passes for somebody's edit."""
     patch.setattr(outbound_step.doubts, "note", lambda *a: None)
@@ -379,7 +404,7 @@ MUTANTS: dict[str, Mutant] = {
     mutant.__name__: mutant
     for mutant in (
         no_overlap, watermark_from_now, watermark_early, base_moves_on_failure, base_before_answer, single_base,
-        blind_create, retried_blindly, no_compare_and_set, no_look, dispute_dropped, intent_forgotten, intent_late,
+        blind_create, retried_blindly, no_compare_and_set, no_look, cas_same_second, dispute_dropped, intent_forgotten, intent_late,
         intent_without_payload, doubt_ignored, landing_believed, doubtful_match, settled_unseen, settled_early,
         mirror_goes_back, listing_believed, absent_is_null, freezing_forgotten, answer_believed, joined_by_position,
         own_values_return, retry_forgotten, parked_forgotten, bad_record_spoils_its_batch, no_lease, throttle_ignored,
