@@ -111,6 +111,24 @@ def test_what_an_application_archived_since_stays_in_the_archive(world: World) -
     assert world.one("select archived_at is not null from hub.contact") is True
 
 
+def test_one_deletion_of_several_is_only_undone_if_it_was_the_last(world: World) -> None:
+    ann = person(world)
+    started = world.one("select clock_timestamp()")
+    assert isinstance(started, datetime)
+    world.accounts["acme"].person_delete("Contact", ann)
+    first = rounds(world)
+    world.accounts["acme"].person_restore("Contact", ann)
+    rounds(world)
+    world.accounts["acme"].person_delete("Contact", ann)
+    rounds(world)
+    why = "archived edited since: archived, deleted or brought back since"
+    assert records(undone(world, first)[0]) == {why: 1}
+    planned, applied, _ = undone(world, Selection(since=started))
+    assert records(planned) == {"archived already so: a later one counts": 1, "archived undo": 1}
+    assert applied.back == 1
+    quiet(world)
+
+
 def test_deleted_rows_come_back_with_their_ids_and_all_that_refers_to_them(make: Make) -> None:
     world = make("propagate")
     acme = world.accounts["acme"]
