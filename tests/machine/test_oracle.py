@@ -1,12 +1,14 @@
 """What the oracle and the people of stories are lenient about, and that they are no more lenient than that."""
 
+import random
 import time
 
 import psycopg
 import pytest
 
 from crm_sync.connectors.crm import Operation
-from tests.machine.ground import Ground
+from crm_sync.core.errors import CrmError, ErrorClass
+from tests.machine.ground import NAMES, Ground
 from tests.machine.oracle import Broken
 from tests.machine.parts import parts
 from tests.machine.story import Story
@@ -58,3 +60,32 @@ def test_an_application_does_not_wait_for_a_transaction_that_waits_for_it(ground
     assert ("hub", hub_id, "title") not in story.diary.last
     assert story._not_waiting(lambda: story._hub_write("contact", hub_id, {"title": "Boss"}))
     assert story.diary.last["hub", hub_id, "title"] == "Boss"
+
+
+def _throttled(story: Story) -> None:
+    """The last run of beta was told that there are too many calls."""
+    error = CrmError(ErrorClass.RATE_LIMIT, "too many calls", status=429, retry_after=1)
+    story.g.crms["beta"].fails = 1, "throttled", error
+    story.run(parts("beta"))
+    assert story.g.crms["beta"].throttled
+
+
+def test_the_next_process_may_call_a_crm_that_told_the_last_one_of_too_many_calls(ground: Ground) -> None:
+    story = Story(ground)
+    _linked(story)
+    beta = next(n for n in range(99) if random.Random(n).choice(NAMES) == "beta")
+    for next_process in (lambda: story.hint(random.Random(beta)), lambda: story.run(parts("beta"))):
+        _throttled(story)
+        before = sum(ground.crms["beta"].calls.values())
+        next_process()
+        assert sum(ground.crms["beta"].calls.values()) > before
+        story.oracle.each_step()
+
+
+def test_a_run_that_goes_on_although_there_are_too_many_calls_is_seen(ground: Ground) -> None:
+    story = Story(ground)
+    _linked(story)
+    _throttled(story)
+    list(ground.crms["beta"].by_ids(ground.system.stream("beta", "contact"), ["Contact-00000001"]))
+    with pytest.raises(Broken, match="budget"):
+        story.oracle.each_step()
