@@ -23,6 +23,8 @@ from crm_sync.hub import life_sent, mirror, references_gone, review, told
 from crm_sync.hub.intents import Intent, as_json
 from crm_sync.hub.sql import base_table, from_text, ident, mirror_table
 
+_Updates: TypeAlias = Sequence[tuple[Intent, str]]  # each with its CRM id
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -106,12 +108,13 @@ def _once_more(conn: Connection) -> list[UUID]:
 
 
 def arrived(
-    conn: Connection, stream: StreamSpec, updates: Sequence[tuple[Intent, str]], answer: Mapping[str, object]
+    conn: Connection, stream: StreamSpec, updates: _Updates, answer: Mapping[str, object], unread: set[str]
 ) -> list[Accepted]:
-    """Of updates without an answer (each with its CRM id) those that the mirror shows to have taken effect.
+    """Of updates without an answer those that the mirror shows to have taken effect.
 
     One field that changed to what was sent tells, for an update takes effect as a whole. A field that still, or
     again, says what it said before is left out: whether somebody set it back nobody can tell, so it is decided anew.
+    unread: fields that the CRM does not show now, of which the mirror only says what they were before the write.
     """
     now = mirror.held(conn, stream, [crm_id for _, crm_id in updates])
     same: dict[UUID, set[str]] = {}
@@ -125,7 +128,7 @@ def arrived(
             before = i.old_values.get(spec.name)
             if agrees and crm != before:
                 same.setdefault(i.hub_id, set()).add(spec.name)
-            elif crm == before:
+            elif crm == before and spec.name not in unread:
                 left.setdefault(i.hub_id, set()).add(spec.name)
     return [
         Accepted(_without(i, left.get(i.hub_id, set())), crm_id, answer)
@@ -135,23 +138,20 @@ def arrived(
 
 
 def note_doubt(
-    conn: Connection, stream: StreamSpec, updates: Sequence[tuple[Intent, str]], run_id: str | None
+    conn: Connection, stream: StreamSpec, updates: _Updates, unread: set[str], run_id: str | None
 ) -> None:
     """Journal updates that nobody can tell whether they took effect: the CRM says by now neither what it said before
-    nor what was sent. What stood there before may be gone through us, so it must be found again."""
+    nor what was sent, or does not show it (`unread`). What stood there before may be gone through us, so it must be
+    found again."""
+    answer = {"settled": "unknown: no answer came"}
     now = mirror.held(conn, stream, [crm_id for _, crm_id in updates])
     doubted = []
     for intent, crm_id in updates:
         said = now.get(crm_id, {})
-        moved = {
-            name: value
-            for name, value in intent.sent.items()
-            if said.get(name) != intent.old_values.get(name)
-        }
+        old = intent.old_values
+        moved = {n: v for n, v in intent.sent.items() if n in unread or said.get(n) != old.get(n)}
         if moved:
-            doubted.append(
-                Accepted(replace(intent, sent=moved), crm_id, {"settled": "unknown: no answer came"})
-            )
+            doubted.append(Accepted(replace(intent, sent=moved), crm_id, answer))
     if doubted:
         _stage(conn, doubted)
         _journal(conn, stream, run_id)

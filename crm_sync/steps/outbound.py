@@ -15,7 +15,7 @@ from psycopg import Connection
 from crm_sync.connectors.crm import CRM_ID, HUB_ID, BatchPage, Crm
 from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.core.spec import Direction, StreamSpec
-from crm_sync.hub import confirm, dirty, doubts, halfway, history, intents, mirror, parked
+from crm_sync.hub import confirm, dirty, doubts, frozen, halfway, history, intents, mirror, parked
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.store import Store
@@ -202,20 +202,23 @@ class _Work:
                 if h and c and not (h.lower() in creates and creates[h.lower()].crm_id == c)
             }
             self._merge([page])
+        absent: set[str] = set()
         if updates:
-            self._merge(self.crm.by_ids(self.stream, [i.crm_id for i in updates if i.crm_id is not None]))
+            absent = self._merge(
+                self.crm.by_ids(self.stream, [i.crm_id for i in updates if i.crm_id is not None])
+            )
         looked_at = self.crm.now()
 
         def settled(conn: Connection) -> int:
             there = [(intent, found[key]) for key, intent in creates.items() if key in found]
             accepted = halfway.created(conn, self.stream, there, {"settled": "found by its external id"})
-            accepted += confirm.arrived(
-                conn, self.stream, [(i, i.crm_id) for i in updates if i.crm_id], {"settled": "read back"}
-            )
+            linked = [(i, i.crm_id) for i in updates if i.crm_id]
+            unread = absent.union(frozen.fields(conn, self.stream))
+            accepted += confirm.arrived(conn, self.stream, linked, {"settled": "read back"}, unread)
             known = {a.intent.hub_id for a in accepted}
             confirm.confirm(conn, self.stream, accepted, self.store.run_id)
-            doubted = [(i, i.crm_id) for i in updates if i.crm_id and i.hub_id not in known]
-            confirm.note_doubt(conn, self.stream, doubted, self.store.run_id)
+            doubted = [(i, crm_id) for i, crm_id in linked if i.hub_id not in known]
+            confirm.note_doubt(conn, self.stream, doubted, unread, self.store.run_id)
             unseen = [i for i in waiting if i.hub_id not in known]
             doubts.note(conn, self.stream, unseen, looked_at, self.store.run_id)
             intents.forget(conn, self.stream, [i.hub_id for i in waiting])
@@ -224,12 +227,12 @@ class _Work:
 
         self.report.add("settled", self.store.committed(settled))
 
-    def _merge(self, pages: Iterable[BatchPage]) -> None:
-        for page in pages:
-            self.store.committed(partial(self._take_in, page))
+    def _merge(self, pages: Iterable[BatchPage]) -> set[str]:
+        """Our fields that were absent from some page."""
+        return {name for page in pages for name in self.store.committed(partial(self._take_in, page)).absent}
 
-    def _take_in(self, page: BatchPage, conn: Connection) -> None:
-        mirror.merge(conn, self.stream, page, mark_dirty=False, looked_up=True)
+    def _take_in(self, page: BatchPage, conn: Connection) -> mirror.Merged:
+        return mirror.merge(conn, self.stream, page, mark_dirty=False, looked_up=True)
 
     def _show(self, planned: Sequence[Intent]) -> None:
         self.report.plan += rows_of(self.store.conn, self.stream, planned)

@@ -6,7 +6,7 @@ from uuid import UUID
 from psycopg import Connection, sql
 
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub import confirm, halfway, intents, life_sent
+from crm_sync.hub import confirm, frozen, halfway, intents, life_sent
 from crm_sync.hub.sql import base_table
 from crm_sync.steps.work import Work
 
@@ -25,7 +25,8 @@ def settle_seen(work: Work, hub_ids: Sequence[UUID]) -> set[UUID]:
     # A deleted record that is created once more is linked with the old one until the answer is known.
     creates = [(i, crm_id) for i, crm_id in linked if i.kind == "create" and i.crm_id != crm_id]
     accepted = halfway.created(conn, stream, creates, _ANSWER)
-    accepted += confirm.arrived(conn, stream, [one for one in linked if one[0].kind == "update"], _ANSWER)
+    updates = [one for one in linked if one[0].kind == "update"]
+    accepted += confirm.arrived(conn, stream, updates, _ANSWER, set(frozen.fields(conn, stream)))
     confirm.confirm(conn, stream, accepted, run_id)
     deletes = [i for i in pending if i.kind == "delete" and i.crm_id is not None]
     there = (

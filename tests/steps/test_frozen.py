@@ -127,3 +127,63 @@ def test_a_create_without_an_answer_that_is_found_without_the_field_blanks_nothi
     assert contact_named(world, "New")["first_name"] == "Bo"
     assert world.one("select count(*) from acme.contact where first_name = 'Bo'") == 1
     assert world.one("select count(*) from sync.change where side = 'hub' and kind = 'update'") == 0
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_what_an_update_without_an_answer_overwrote_is_told_though_the_field_is_away(world, edited):
+    """The mirror still said what had stood there before the write, as if nothing had arrived: the value that we had
+    replaced was gone without a trace."""
+    acme = world.accounts["acme"]
+    acme.person_edit("Contact", "Contact-00000001", {"Phone": "+14155550001"})
+    world.sync()
+    world.wait(minutes=20)
+    world.conn.execute("update hub.contact set phone = '+14155550002'")
+    world.crms["acme"].faults.timeout = "after"
+    with pytest.raises(CrmError):
+        world.sync()
+    if edited:
+        world.wait(minutes=1)
+        acme.person_edit("Contact", "Contact-00000001", {"Phone": "+14155550003"})
+    hide(world, "Phone")
+    world.sync()
+    assert frozen(world) == ["phone"]
+    assert sent(world) == [("phone", "+14155550001", "+14155550002", "unknown: no answer came")]
+    hide(world)
+    world.sync()
+    assert theirs(world)["Phone"] == ("+14155550003" if edited else "+14155550002")
+    assert world.one("select count(*) from review.conflict") == edited
+
+
+@pytest.mark.parametrize("now", ["Annie", "Anna"])
+def test_an_update_that_another_field_shows_to_have_arrived_wrote_the_one_that_is_away_too(world, now):
+    """Else our own value, when it can be seen again, looks like somebody's edit, and is taken over the hub's next one."""
+    world.conn.execute("update hub.contact set first_name = 'Annie', last_name = 'Li'")
+    world.crms["acme"].faults.timeout = "after"
+    with pytest.raises(CrmError):
+        world.sync()
+    world.wait(minutes=1)
+    world.accounts["acme"].person_edit("Contact", "Contact-00000001", {"FirstName": now})
+    hide(world, "FirstName")
+    world.sync()
+    assert sorted(row[:3] for row in sent(world)) == [
+        ("first_name", "Ann", "Annie"),
+        ("last_name", "Lee", "Li"),
+    ]
+    if now == "Annie":
+        world.conn.execute("update hub.contact set first_name = 'Anne'")
+    hide(world)
+    for _ in range(2):
+        world.sync()
+        world.wait(minutes=20)
+    kept = (
+        "Anne" if now == "Annie" else "Anna"
+    )  # what somebody wrote after it is that person's edit, and no conflict
+    assert contact(world)["first_name"] == theirs(world)["FirstName"] == kept
+    assert world.one("select count(*) from review.conflict") == 0
+
+
+def sent(world):
+    return world.conn.execute(
+        "select field, old_value, new_value, answer ->> 'settled' from sync.change where side = 'crm' and kind = 'update'"
+        " and field <> 'full_name'"
+    ).fetchall()
