@@ -14,7 +14,7 @@ from pathlib import Path
 import dagster as dg
 import psycopg
 
-from crm_sync.core.errors import BusyError, CrmError, HeldError, LostLeaseError, SyncError
+from crm_sync.core.errors import BusyError, CrmError, HeldError, LostLeaseError, SyncError, sentences
 from crm_sync.core.spec import StreamSpec
 from crm_sync.hub.history import left_for_later
 
@@ -62,7 +62,7 @@ def failure(what: str, error: Exception) -> dg.Failure:
     if isinstance(error, SyncError):
         advice = error.rule.advice if isinstance(error, CrmError) and not isinstance(error, HeldError) else ""
         return dg.Failure(
-            f"{what}: {error} {advice}".strip(), metadata=_facts(error), allow_retries=_may_pass(error)
+            sentences(f"{what}: {error}", advice), metadata=_facts(error), allow_retries=_may_pass(error)
         )
     facts: dict[str, dg.MetadataValue] = {
         "error": dg.MetadataValue.text(type(error).__name__),

@@ -243,6 +243,13 @@ class HeldError(CrmError):
     lost: what waits goes on with a run after `retry_after` seconds."""
 
 
+def sentences(*texts: str) -> str:
+    """The texts one after the other, each with a full stop if another follows: what CRMs and we say often has none."""
+    said = [text.strip() for text in texts if text.strip()]
+    ended = [text if text.endswith((".", "!", "?", "…")) else f"{text}." for text in said[:-1]]
+    return " ".join([*ended, *said[-1:]])
+
+
 @contextmanager
 def afterwards(do: Callable[[], None]) -> Iterator[None]:
     """Do something after the block, whatever becomes of that. If the CRM refuses both, the graver error is raised (the

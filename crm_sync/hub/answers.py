@@ -37,3 +37,8 @@ class PostgresAnswerMemory:
     def forget(self, connection: str, key: str) -> None:
         with connect(self._url) as conn:
             conn.execute("delete from sync.answer where connection = %s and key = %s", [connection, key])
+
+    def forget_all(self, connection: str) -> None:
+        """Everything that the connection's CRM said, because the account was changed."""
+        with connect(self._url) as conn:
+            conn.execute("delete from sync.answer where connection = %s", [connection])

@@ -16,7 +16,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from crm_sync.core.errors import RULES, ConnectionState, CrmError, ErrorClass, HeldError
+from crm_sync.core.errors import RULES, ConnectionState, CrmError, ErrorClass, HeldError, sentences
 from crm_sync.hub.session import Session
 
 AFTER = 5
@@ -195,7 +195,7 @@ def health(conn: Connection[Any], connection: str) -> Health:
         if row is not None:
             advice = RULES[ErrorClass(row["error_class"])].advice
             state = ConnectionState(row["state"])
-            return Health(connection, state, row["since"], f"{row['reason']} {advice}", row["probe_at"])
+            return Health(connection, state, row["since"], sentences(row["reason"], advice), row["probe_at"])
         row = cursor.execute(
             "select heard_at from sync.budget where connection = %s and"
             " (pause_until > clock_timestamp() or left_over = 0 and name = 'daily') limit 1",

@@ -18,7 +18,9 @@ def test_a_refused_login_stops_its_connection_until_a_check_succeeds(place: Plac
 
     told = place.run("status")
     assert "hubspot is failed since" in told.out
-    assert "hubspot: withdrawn Connect the account again; `crm-sync check` says whether it works." in told.out
+    assert (
+        "hubspot: withdrawn. Connect the account again; `crm-sync check` says whether it works." in told.out
+    )
     assert "salesforce is" not in told.out
     rows = json.loads(place.run("status", "--json").out)
     assert {row["connection"] for row in rows if row["stream"].startswith("hubspot/")} == {"failed"}

@@ -11,6 +11,7 @@ from crm_sync.core.errors import (
     HeldError,
     RecordState,
     afterwards,
+    sentences,
 )
 
 
@@ -84,3 +85,17 @@ def test_of_the_block_and_what_comes_after_it_the_graver_error_is_raised(first, 
         caught = error
     assert done == [first, second]
     assert isinstance(caught, told) if isinstance(told, type) else caught is told
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (("run crm-sync setup", "Give access."), "run crm-sync setup. Give access."),
+        (("Try again in a minute.", "Give access."), "Try again in a minute. Give access."),
+        (("acme: who are you? ", "Connect again."), "acme: who are you? Connect again."),
+        (("used up", ""), "used up"),
+        (("", "Connect again."), "Connect again."),
+    ],
+)
+def test_sentences_do_not_run_together(texts, said):
+    assert sentences(*texts) == said
