@@ -153,7 +153,7 @@ class _Inbound:
             guard.full_read(self.store, self.stream, self.job.read, self.options, self.report)
         except HeldBackError:
             # The next one reads everything again, not only what follows.
-            self.store.committed(lambda _: self.job.clear())
+            self.store.committed(lambda _: self.job.finish())
             raise
 
     def end(self, window: Reading) -> None:
@@ -174,7 +174,7 @@ class _Inbound:
             self._advance(window)
         if self.resumed is None:
             frozen.thaw(conn, self.stream, self.back)
-        self.job.clear()
+        self.job.finish()
 
     def _advance(self, window: Reading) -> None:
         job = self.job

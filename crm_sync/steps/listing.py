@@ -40,11 +40,11 @@ def sweep_ids(store: Store, crm: Crm, stream: StreamSpec, options: Options) -> R
         try:
             guard.full_read(store, stream, job.read, options, report)
         except HeldBackError:
-            job.clear()
+            job.finish()
             raise
         for name, number in sweep(store, crm, stream, listing).items():
             report.add(name, number)
-        job.clear()
+        job.finish()
         report.counts["read"] = job.read
         report.calls = calls_since(before, crm.calls)
         progress.processed = job.read
@@ -63,7 +63,7 @@ def _list(store: Store, crm: Crm, stream: StreamSpec) -> tuple[Reached, int]:
     job = Reached(store, crm, thin, "sweep")
     state = job.begin(_EVERYTHING)
     if job.listing is None:  # of the part before this one nothing is known any more
-        job.clear()
+        job.finish()
         job = Reached(store, crm, thin, "sweep")
         state = job.begin(_EVERYTHING)
     assert job.listing is not None

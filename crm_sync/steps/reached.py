@@ -104,6 +104,15 @@ class Reached:
         )
 
     def clear(self) -> None:
+        """The vendor's job is lost, and what follows is read from its beginning: nothing has been shown so far."""
+        with self._store.transaction() as conn:
+            self._job.clear()
+            if self.listing is not None:
+                self.listing = sweep.begin(conn, self._stream, self._kind)
+        self.read = 0
+
+    def finish(self) -> None:
+        """The window has been read to its end, or is given up: the next read has nothing to go on with."""
         with self._store.transaction() as conn:
             self._job.clear()
             if self.listing is not None:

@@ -1,8 +1,11 @@
 """The sweep: records that vanished without a trace are found by a complete listing, and by nothing less."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import pytest
 
-from crm_sync.connectors.crm import Page
+from crm_sync.connectors.crm import JobLog, Page, ReadRequest
 from crm_sync.core.errors import CrmError, ErrorClass, HeldBackError
 from crm_sync.hub import mirror
 from crm_sync.hub.store import Store
@@ -72,6 +75,26 @@ def test_a_full_read_that_misses_nothing_asks_for_nothing(world: World, seven: l
     before = looked_up(world)
     read(world)
     assert (looked_up(world), gone(world), notes(world)) == (before, [], 0)
+
+
+def test_a_job_that_is_lost_on_the_way_is_listed_from_its_beginning(
+    world: World, seven: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Salesforce's results that have expired between two pages: what was shown before does not count."""
+    crm = world.crms["acme"]
+    changed = crm.changed
+
+    def lost(request: ReadRequest, job: JobLog) -> Iterator[Page]:
+        pages = changed(request, job)
+        yield from (next(pages), next(pages))
+        job.clear()
+        world.accounts["acme"].person_purge("Contact", seven[0])
+        yield from changed(replace(request, job=None), job)
+
+    monkeypatch.setattr(crm, "changed", lost)
+    world.wait(minutes=5)
+    assert read(world)["deleted"] == 1
+    assert (gone(world), notes(world)) == ([seven[0]], 0)
 
 
 def test_a_listing_that_forgets_records_deletes_nothing(
