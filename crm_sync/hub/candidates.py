@@ -116,11 +116,14 @@ def set_aside_in_doubt(conn: Connection, stream: StreamSpec) -> list[str]:
         " and lower(u.hub_id) is distinct from u.found::text returning u.crm_id",
         [stream.connection, stream.entity],
     ).fetchall()
-    # One that may have been created in the place of a deleted record, with which its hub record is linked until then.
+    # One that says that it is ours, though its hub record was not found: an application has deleted that one, and it would
+    # come back as somebody new. And one that may have been created in the place of a deleted record, with which its hub
+    # record is linked until then.
     rows += conn.execute(
         "update unlinked u set found = null, candidates = -1 from sync.intent i"
-        " where i.connection = %s and i.entity = %s and i.kind = 'create' and i.crm_id is not null"
-        " and (lower(u.hub_id) = i.hub_id::text or %s) returning u.crm_id",
+        " where i.connection = %s and i.entity = %s and i.kind = 'create'"
+        " and (lower(u.hub_id) = i.hub_id::text and u.found is distinct from i.hub_id"
+        " or i.crm_id is not null and (lower(u.hub_id) = i.hub_id::text or %s)) returning u.crm_id",
         [stream.connection, stream.entity, stream.external_id is None],
     ).fetchall()
     return [row[0] for row in rows]

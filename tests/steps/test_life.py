@@ -435,6 +435,31 @@ def test_a_create_once_more_without_an_answer_makes_one_record(make: Make) -> No
     _quiet(world)
 
 
+@pytest.mark.parametrize(
+    ("outbound", "edited"), [("propagate", False), ("propagate", True), ("ignore", True)]
+)
+def test_what_is_deleted_while_its_create_has_no_answer_does_not_come_back(
+    make: Make, outbound: str, *, edited: bool
+) -> None:
+    world = make(outbound=outbound, names=("acme", "beta"))
+    world.conn.execute("insert into hub.contact (first_name, last_name) values ('Ann', 'Lee')")
+    hub_id = world.one("select id from hub.contact")
+    world.crms["acme"].faults.timeout = "after"
+    with pytest.raises(CrmError):
+        world.sync("acme", "contact")
+    world.conn.execute("delete from hub.contact")
+    if edited:
+        world.accounts["acme"].person_edit("Contact", _alive(world)[0], {"LastName": "Kim"})
+    _settle(world, rounds=2)
+    assert world.hub("contact") == []  # it carries the hub record's id: nobody new
+    assert _alive(world, "beta") == []
+    assert world.one("select hub_id from acme.contact_base") == hub_id
+    asked = world.one("select count(*) from review.conflict where field = '*' and status = 'open'")
+    assert asked == (outbound == "propagate" and edited)
+    assert len(_alive(world)) == edited
+    _quiet(world)
+
+
 # References.
 
 
