@@ -47,7 +47,8 @@ class Broken(AssertionError):  # noqa: N818
 class Diary:
     """What people wrote (`written`: all of it). last: the last value a person wrote, by side, record and field. replaced: earlier ones that
     somebody else had replaced by then. unseen: what was overwritten in a CRM before anybody could see it (the time
-    between the last look and the write: no vendor's batch interface lets us compare and set). born: where the
+    between the last look and the write: no vendor's batch interface lets us compare and set). landed: what a write of
+    ours set long after it was given up, as long as nobody wrote to it since. born: where the
     people came from, by e-mail. gone: e-mails of people whose record somebody deleted, archived or merged; hub_deleted: hub records that
     an application deleted. restored_beside: records that somebody took out of a CRM's recycle bin when another one had
     been made in their place, or while a run was under way that could have looked already. hidden: vendor fields that a
@@ -57,6 +58,7 @@ class Diary:
     written: dict[Key, set[str | None]] = field(default_factory=dict)
     replaced: set[tuple[Key, str | None]] = field(default_factory=set)
     unseen: set[tuple[Key, str | None]] = field(default_factory=set)
+    landed: dict[Key, str | None] = field(default_factory=dict)
     born: dict[str, list[str]] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     hub_deleted: set[str] = field(default_factory=set)
@@ -70,6 +72,7 @@ class Diary:
         if key in self.last and self.last[key] != before:
             self.replaced.add((key, self.last[key]))
         self.last[key] = after
+        self.landed.pop(key, None)
         self.written.setdefault(key, set()).add(after)
 
 
@@ -163,6 +166,7 @@ class Oracle:
                 if (
                     seen[f] != base["phone_crm"]
                     and not first
+                    and not self._landed((name, operation.crm_id, f), now)
                     and not self._decided(name, operation.key, "use_hub")
                 ):
                     raise Broken(
@@ -193,10 +197,17 @@ class Oracle:
             return
         object_name = operation.crm_id.partition("-")[0]
         entity = {o: e for e, o in OBJECTS.items()}[object_name]
-        current = self.g.accounts[name].row(object_name, operation.crm_id).values
+        there = self.g.accounts[name].row(object_name, operation.crm_id)
         for f, vendor in self.g.vendor[entity].items():
-            if vendor in operation.values and current.get(vendor) != operation.values[vendor]:
-                self.diary.unseen.add(((name, operation.crm_id, f), current.get(vendor)))
+            if vendor in operation.values and there.values.get(vendor) != operation.values[vendor]:
+                self.diary.unseen.add(((name, operation.crm_id, f), there.values.get(vendor)))
+                if not there.deleted:  # there the CRM refuses it
+                    self.diary.landed[name, operation.crm_id, f] = operation.values[vendor]
+
+    def _landed(self, key: Key, now: str | None) -> bool:
+        """Whether a phone number that a CRM says is only ours, which landed late: to send the hub's over it overwrites
+        nobody's, so nobody need be asked."""
+        return key in self.diary.landed and _digits(self.diary.landed[key] or "") == _digits(now or "")
 
     def _decided(self, name: str, hub_id: str, decision: str) -> bool:
         return bool(

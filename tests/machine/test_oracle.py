@@ -62,6 +62,48 @@ def test_an_application_does_not_wait_for_a_transaction_that_waits_for_it(ground
     assert story.diary.last["hub", hub_id, "title"] == "Boss"
 
 
+def _landed_late(story: Story) -> tuple[str, str]:
+    """A contact whose phone number was sent again when the first write got no answer; now that one has landed."""
+    hub_id, crm_id = _linked(story)
+    story._hub_write("contact", hub_id, {"phone": "+14155550002"})
+    story.g.crms["beta"].postpone = story.g.postpone("beta", 90)
+    story.run(parts("beta"))
+    story._hub_write("contact", hub_id, {"phone": "+14155550001"})
+    for _ in range(2):
+        story.g.wait(40)
+        story.run(parts("beta"))
+    assert _phone(story, crm_id) == "+14155550001"
+    story.g.wait(40)
+    assert _phone(story, crm_id) == "+14155550002"
+    return hub_id, crm_id
+
+
+def _phone(story: Story, crm_id: str) -> str | None:
+    return story.g.accounts["beta"].row("Contact", crm_id).values["Phone"]
+
+
+def test_nobody_is_asked_about_a_phone_number_of_ours_that_landed_late(ground: Ground) -> None:
+    story = Story(ground)
+    with story._watched():
+        _, crm_id = _landed_late(story)
+        story.run(parts("beta"))
+    assert _phone(story, crm_id) == "+14155550001"
+    assert ground.one("select count(*) from review.conflict") == 0
+
+
+@pytest.mark.parametrize("numbers", [["+14155550003"], ["+14155550003", "+14155550002"]])
+def test_what_a_person_wrote_over_what_landed_late_is_asked_about(ground: Ground, numbers: list[str]) -> None:
+    story = Story(ground)
+    with story._watched():
+        hub_id, crm_id = _landed_late(story)
+        for number in numbers:
+            story._crm_write("beta", "contact", crm_id, {"phone": number})
+        story.run([("inbound", "contact", "beta")])
+    operation = Operation(hub_id, "update", crm_id, {"Phone": "+14155550001"})
+    with pytest.raises(Broken, match="no blind overwrite"):
+        story.oracle.before_write("beta", operation, raced=False)
+
+
 def _throttled(story: Story) -> None:
     """The last run of beta was told that there are too many calls."""
     error = CrmError(ErrorClass.RATE_LIMIT, "too many calls", status=429, retry_after=1)
