@@ -5,6 +5,14 @@ from psycopg import Connection, sql
 from crm_sync.core.spec import FieldSpec, StreamSpec
 from crm_sync.hub.sql import canonical_crm, ident, mirror_table
 
+ANSWER = (
+    "jsonb_strip_nulls(jsonb_build_object('id', a.crm_id, 'created', a.created,"
+    " 'modified_at', case when i.kind = 'create' then a.stamp end,"
+    " 'sent', case when i.kind = 'create' and i.created_at < clock_timestamp() - interval '1 minute' then i.created_at end))"
+)
+"""Expression over `answered` (a) and the intent (i): what the journal keeps of an answer. Of a create also the CRM's stamp,
+and when it was sent if that was long ago: by these undo knows whether anybody wrote to the record since."""
+
 
 def names(conn: Connection, stream: StreamSpec, column: str) -> set[str]:
     """The fields that one of the JSON columns of `accepted` mentions."""

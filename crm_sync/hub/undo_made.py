@@ -21,6 +21,9 @@ from crm_sync.hub.sql import base_table, ident, mirror_table
 _LATER = "1 minute"
 """So long a CRM's own automation may be at work after our last write. The CRM's clock is not ours: `behind`, of a record that
 was looked at, says by how much it is late."""
+_LATE = "15 minutes"
+"""An answer that came so long after the call does not say when the CRM wrote, if it has no stamp: somebody may have written
+to the record before we knew of it."""
 
 
 def conditions(conn: Connection, stream: StreamSpec) -> list[tuple[Fate, str, sql.Composable]]:
@@ -40,8 +43,15 @@ def conditions(conn: Connection, stream: StreamSpec) -> list[tuple[Fate, str, sq
         " and b.crm_id = r.crm_id and {if})"
     )
     ours = (
-        "m.modified_at > (select max(x.at) + r.behind + interval {later} from sync.change x where x.entity = r.entity"
+        "m.modified_at > (select max(coalesce((x.answer ->> 'modified_at')::timestamptz, x.at + r.behind))"
+        " + interval {later} from sync.change x where x.entity = r.entity"
         " and x.hub_id = r.hub_id and x.connection = r.connection and x.crm_id = r.crm_id and x.side = 'crm')"
+    )
+    create = "exists (select from sync.change x where x.id = r.id and {if})"
+    unanswered = sql.SQL("(x.answer ? 'settled' or x.at > (x.answer ->> 'sent')::timestamptz + interval {})")
+    written = (
+        "exists (select from sync.change x where x.entity = r.entity and x.hub_id = r.hub_id and x.connection = r.connection"
+        " and x.crm_id = r.crm_id and x.side = 'crm' and x.kind in ('create', 'update') and x.at > r.at + interval {later})"
     )
     taken = (
         "exists (select from sync.change x where x.entity = r.entity and x.hub_id = r.hub_id and x.id > r.id"
@@ -62,6 +72,8 @@ def conditions(conn: Connection, stream: StreamSpec) -> list[tuple[Fate, str, sq
         (Fate.LEFT, f"merged, converted or outside the filter in {name} by now", _of(stream, mirror, away)),
         (Fate.LEFT, f"not linked any more: delete it in {name} by hand", sql.SQL("not {}").format(
             _of(stream, both, sql.SQL("true")))),
+        (Fate.LEFT, f"it was in {name} before: the create has found it there", _of(
+            stream, create, sql.SQL("x.answer ->> 'created' = 'false'"))),
         (Fate.EDITED, f"another record of {name} was merged into it", sql.SQL(
             "exists (select from {} o where o.merged_into = r.crm_id)").format(mirror_table(stream))),
         (Fate.LEFT, "a conflict about it is not settled", sql.SQL(disputed)),
@@ -70,6 +82,11 @@ def conditions(conn: Connection, stream: StreamSpec) -> list[tuple[Fate, str, sq
         (Fate.EDITED, f"edited since in {name}", sql.SQL(taken).format(later=sql.Literal(_LATER))),
         (Fate.EDITED, f"modified since in {name}", _of(
             stream, both, sql.SQL(ours).format(later=sql.Literal(_LATER)))),
+        (Fate.LEFT, f"written to since, so that nobody can tell who else did: delete it in {name} by hand", sql.SQL(
+            written).format(later=sql.Literal(_LATER))),
+        (Fate.LEFT, f"its create was answered late or never, and who wrote to it until then cannot be told: delete it in {name} by hand", _of(stream, create, unanswered.format(sql.Literal(_LATE)))),
+        (Fate.LEFT, f"{name} does not say when it was modified: delete it there by hand", _of(
+            stream, both, sql.SQL("m.modified_at is null"))),
         (Fate.LEFT, f"not settled with {name} yet: sync, then undo again", _of(stream, both, _any(unsettled))),
     ]  # fmt: skip
     return [(fate, why, sql.SQL("r.kind = 'made' and {}").format(text)) for fate, why, text in found]

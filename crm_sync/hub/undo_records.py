@@ -56,6 +56,7 @@ def collect(conn: Connection, *, made: bool) -> None:
     )
     conn.execute("create index on undo_record (id)")
     conn.execute("create index on undo_record (hub_id)")
+    conn.execute("create index on undo_record (crm_id)")
     conn.execute("analyze undo_record")
 
 

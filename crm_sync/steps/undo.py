@@ -63,6 +63,8 @@ class Undo:
         """
         number = undo.collect(self.conn, selection, self.system.entities)
         undo_records.collect(self.conn, made=created)
+        if created:
+            made.read_referring(self.store, self.system, self.crm)
         for entity in self.system.entities if created else ():
             with self._leases(entity):
                 for stream in self.system.of_entity(entity):
@@ -86,6 +88,7 @@ class Undo:
         sync. What goes wrong with sending is told in `Applied.failures`.
         """
         done = Applied()
+        made.read_referring(self.store, self.system, self.crm)  # once more: a person may have thought long
         configuration = {"direction": "hub", "undo_of": str(selection), "by": person}
         referring = tuple(reversed(self.system.entities))  # what refers to others before what it refers to
         for entities, kinds in (

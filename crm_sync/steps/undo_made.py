@@ -6,23 +6,38 @@ As with any deletion (`life_out.py`), but for the hub, which keeps its record: h
 `deletes: ignore` would have it, so that no sync creates it once more.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from uuid import UUID
 
 from psycopg import Connection
 
 from crm_sync.connectors.crm import CRM_ID, Crm, Result
 from crm_sync.core.errors import ErrorClass
-from crm_sync.core.spec import StreamSpec, System
+from crm_sync.core.spec import FieldType, StreamSpec, System
 from crm_sync.core.undo import Fate
 from crm_sync.hub import intents, life_sent, mirror, undo_made, undo_records
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.sql import hub_table
 from crm_sync.hub.store import Store
 from crm_sync.steps import identity
+from crm_sync.steps.inbound import inbound
 from crm_sync.steps.life_out import AT_ONCE, NoLog
 from crm_sync.steps.options import Options, Report
 from crm_sync.steps.sending import operations_of
+
+
+def read_referring(store: Store, system: System, crm: Callable[[str], Crm]) -> None:
+    """Read what is new in the streams whose records may refer to what is to be deleted: a mirror of an hour ago does not know
+    who was added since. The caller holds no lease, for reading takes its own.
+
+    Raises BusyError while a sync works on one of them, CrmError and HeldBackError as any reading does.
+    """
+    going = {stream.name for stream in system.streams if undo_made.crm_ids(store.conn, stream)}
+    for stream in system.streams:
+        targets = {spec.entity for spec in stream.fields if spec.type is FieldType.REFERENCE}
+        if any(f"{stream.connection}/{entity}" in going for entity in targets):
+            inbound(store, crm(stream.connection), stream, Options(dry_run=store.dry_run))
 
 
 def look(store: Store, crm: Crm, stream: StreamSpec, crm_ids: Sequence[str]) -> None:
@@ -87,15 +102,19 @@ def _record(
     """What was deleted is confirmed, what was refused stays, with the reason; how many were deleted. What may have been done
     keeps its intent, and is looked up by the next sync."""
     done: list[Intent] = []
+    refused: list[UUID] = []
+    reasons: dict[str, list[str]] = {}
     for r in results:
         intent = by_key[r.key]
-        crm_id = intent.crm_id or ""
         if r.ok or (r.error is not None and r.error.error_class is ErrorClass.GONE):
             done.append(intent)
-            undo_made.turn(conn, stream, [crm_id], "done", "")
         elif r.error is not None and r.error.error_class is not ErrorClass.UNKNOWN_OUTCOME:
-            intents.forget(conn, stream, [intent.hub_id])
+            refused.append(intent.hub_id)
             about = f"{stream.connection} refuses to delete it: {r.error.message}"
-            undo_made.turn(conn, stream, [crm_id], Fate.LEFT, about)
+            reasons.setdefault(about, []).append(intent.crm_id or "")
+    undo_made.turn(conn, stream, [i.crm_id or "" for i in done], "done", "")
+    for about, crm_ids in reasons.items():
+        undo_made.turn(conn, stream, crm_ids, Fate.LEFT, about)
+    intents.forget(conn, stream, refused)
     life_sent.confirm(conn, stream, done, "by this call", run_id)
     return len(done)
