@@ -152,15 +152,17 @@ def _note(
     reason: str,
 ) -> int:
     """The records in `undo_back` are in the hub again: journal, and what was agreed. A CRM that lost its record by somebody
-    there stays without it, as `deletes: ignore` would have it; one from which we deleted it decides by its policy."""
+    there stays without it, as `deletes: ignore` would have it; one from which we deleted it because of that decides by its policy."""
     conn.execute("analyze undo_back")
     for other in streams:
         conn.execute(
             sql.SQL(
                 "update {} b set hub_state = 'present' from undo_back k where b.hub_id = k.hub_id and b.crm_state = 'deleted'"
                 " and not exists (select from sync.change x where x.entity = {} and x.hub_id = b.hub_id and x.connection = {}"
-                " and x.crm_id = b.crm_id and x.side = 'crm' and x.kind = 'delete')"
-            ).format(base_table(other), sql.Literal(other.entity), sql.Literal(other.connection))
+                " and x.crm_id = b.crm_id and x.side = 'crm' and x.kind = 'delete' and exists (select from undo_record r"
+                " where r.id = any(%s) and r.hub_id = x.hub_id and r.id < x.id))"
+            ).format(base_table(other), sql.Literal(other.entity), sql.Literal(other.connection)),
+            [list(ids)],
         )
     conn.execute(
         "update review.conflict c set status = 'superseded' from undo_back k where c.entity = %s and c.hub_id = k.hub_id"

@@ -247,6 +247,24 @@ def test_what_a_person_had_deleted_in_a_crm_is_asked_about(make: Make) -> None:
     assert (alive(world), alive(world, "beta")) == ([], [])
 
 
+def test_a_deletion_of_ours_long_ago_does_not_bring_back_what_a_person_deleted_since(make: Make) -> None:
+    world = make("archive", "propagate")
+    ann = person(world)
+    acme = world.accounts["acme"]
+    world.conn.execute("update hub.contact set archived_at = now()")
+    rounds(world)
+    assert alive(world) == []
+    acme.person_restore("Contact", ann)
+    settle(world)
+    acme.person_delete("Contact", ann)
+    run = rounds(world)
+    _, applied, _ = undone(world, run)
+    assert (applied.back, alive(world)) == (1, [])
+    assert states(world) == [("present", "deleted")]
+    quiet(world)
+    assert alive(world) == []
+
+
 def test_fields_of_a_record_that_comes_back_go_back_with_the_next_undo(make: Make) -> None:
     world = make("propagate")
     ann = person(world)
