@@ -1,5 +1,6 @@
 """How `crm-sync undo` shows its plan and what came of it: tables for people, JSON for programs."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -35,7 +36,14 @@ def question(planned: Planned) -> str:
         count = sum(t.number for t in planned.records if t.kind == kind and t.fate == Fate.UNDO)
         parts += [f"{what} ({count:,})"] if count else []
     text = ", ".join(parts)
-    return f"{text[:1].upper()}{text[1:]}?"
+    made = any(t.kind == "made" and t.fate == Fate.UNDO for t in planned.records)
+    return f"{_WITH_IT if made else ''}{text[:1].upper()}{text[1:]}?"
+
+
+_WITH_IT = (
+    "With a record that is deleted from a CRM goes what hangs on it there, also what is not mapped"
+    " (activities, cases, opportunities).\n"
+)
 
 
 _WHAT = {
@@ -163,7 +171,34 @@ def applied(own: str, planned: Planned, applied: Applied, after: Planned) -> Non
             more = total.number - known.get((total.about, total.entity, total.field), 0)
             if more > 0 and total.fate != Fate.UNDO:
                 out.print(f"  {total.about}: {more:,} ({total.entity} {total.field})", markup=False)
-    out.print(f"to take this back: crm-sync undo {own}", markup=False)
+    _stayed(planned, after)
+    if applied.deleted_in_crms:
+        out.print("what was deleted from CRMs comes back only from the CRM's recycle bin", markup=False)
+    if applied.fields or applied.links or applied.deleted or applied.back or not applied.deleted_in_crms:
+        out.print(
+            f"to take {'the rest' if applied.deleted_in_crms else 'this'} back: crm-sync undo {own}",
+            markup=False,
+        )
+
+
+def _stayed(planned: Planned, after: Planned) -> None:
+    """Whole records of the plan that stayed, and why."""
+    known = Counter({(t.kind, t.about, t.entity, t.connection): t.number for t in planned.records})
+    told = [
+        (t, more)
+        for t in after.records
+        if t.fate not in (Fate.UNDO, "done")
+        and (more := t.number - known[t.kind, t.about, t.entity, t.connection]) > 0
+    ]
+    if told:
+        number = sum(more for _, more in told)
+        console.out.print(
+            f"{number:,} whole {'record' if number == 1 else 'records'} of the plan stayed after all:"
+        )
+    for total, more in told:
+        console.out.print(
+            f"  {total.about}: {more:,} ({total.entity}, {total.connection})", markup=False, soft_wrap=True
+        )
 
 
 def as_json(conn: psycopg.Connection, selection: Selection, planned: Planned, mask: Mask) -> dict[str, Any]:
