@@ -2,7 +2,7 @@
 
 import pytest
 
-from crm_sync.hub import merges
+from crm_sync.hub import dirty, merges
 from crm_sync.hub.store import Store
 from crm_sync.hub.undo import Selection
 from crm_sync.steps.undo import Undo
@@ -143,6 +143,46 @@ class TestBothAreLinked:
         world.sync()
         _decide(world, "apart")
         world.sync()
+        assert sorted(str(r.values["LastName"]) for r in acme.rows("Contact")) == ["Lee", "Li"]
+        assert len(world.hub("contact")) == 2
+        assert world.one("select count(*) from sync.parked") == 0
+        _quiet(world)
+
+    @pytest.mark.parametrize("how", ["apart", "deleted"])
+    def test_a_survivor_that_carries_the_losers_id_is_not_overwritten(self, world: World, how: str) -> None:
+        """The create by external id found it, and wrote one person's values over another's."""
+        acme = world.accounts["acme"]
+        loser = str(
+            world.one("insert into hub.contact (last_name, email) values ('Li', 'li@x.example') returning id")
+        )
+        world.sync("acme")
+        (lost,) = (row.id for row in acme.rows("Contact"))
+        kept = acme.person_create("Contact", LEE)
+        world.sync("acme")
+        if how == "deleted":  # it asks whether the CRM's is to be deleted too
+            world.conn.execute("delete from hub.contact where id = %s", [loser])
+            world.sync("acme")
+        acme.person_merge("Contact", kept, lost)
+        assert acme.row("Contact", kept).values["Hub_Id"] == loser
+        world.wait(minutes=1)
+        world.sync("acme")
+        if how == "deleted":
+            world.conn.execute(
+                "insert into hub.contact (id, last_name, email) values (%s, 'Li', 'li@x.example')", [loser]
+            )
+        else:
+            _decide(world, "apart")
+        world.sync("acme")
+        (row,) = acme.rows("Contact")
+        assert (row.values["LastName"], row.values["Email"]) == ("Lee", "lee@x.example")
+        assert world.one("select code from sync.parked") == "EXTERNAL_ID_CARRIED"
+        assert kept in str(world.one("select reason from sync.parked"))
+        _quiet(world)
+
+        acme.person_edit("Contact", kept, {"Hub_Id": None})
+        world.wait(minutes=1)
+        dirty.mark_parked(world.conn, world.system.stream("acme", "contact"))
+        world.sync("acme")
         assert sorted(str(r.values["LastName"]) for r in acme.rows("Contact")) == ["Lee", "Li"]
         assert len(world.hub("contact")) == 2
         assert world.one("select count(*) from sync.parked") == 0
