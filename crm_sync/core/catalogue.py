@@ -136,7 +136,7 @@ OWN: tuple[Entry, ...] = (
     entry("MERGE_WAITS", _C.VALIDATION, "The CRM merged the record into one that another hub record has.",
           "Decide with `crm-sync merges` whether the two hub records become one."),
     entry("EXTERNAL_ID_CARRIED", _C.VALIDATION,
-          "Another hub record's CRM record carries this one's id since a merge; a create would overwrite it.",
+          "Another hub record's CRM record carries this one's id, copied or from a merge; a create would overwrite it.",
           "Clear the external id of that record in the CRM; the reason names both.", _DATA, _REQUEUE),
     entry("DOUBLE", _C.VALIDATION, "The CRM has two records of one hub record: those of two that were made one.",
           "Merge the two in the CRM, or delete one of them there."),

@@ -19,7 +19,7 @@ from psycopg import Connection, sql
 from crm_sync.core.deletes import PRESENCE
 from crm_sync.core.normalise import to_hub
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
-from crm_sync.hub import life_sent, mirror, references_gone, review, told
+from crm_sync.hub import landed, life_sent, mirror, references_gone, review, told
 from crm_sync.hub.intents import Intent, as_json
 from crm_sync.hub.sql import base_table, from_text, ident, mirror_table
 
@@ -50,8 +50,8 @@ class Answer:
 
 def confirm_answers(
     conn: Connection, stream: StreamSpec, answers: Iterable[Answer], run_id: str | None
-) -> None:
-    """Confirm the intents that these answers are about."""
+) -> set[UUID]:
+    """Confirm the intents that these answers are about. Returns the creates that hit another hub record's (landed.py)."""
     conn.execute("drop table if exists pg_temp.answered, pg_temp.accepted")
     conn.execute(
         "create temporary table answered (hub_id uuid, crm_id text, created boolean, told text, stamp timestamptz)"
@@ -76,7 +76,7 @@ def confirm_answers(
         )
     )
     told.tell_mirror(conn, stream)
-    _confirm(conn, stream, run_id)
+    return _confirm(conn, stream, run_id)
 
 
 def confirm(conn: Connection, stream: StreamSpec, accepted: Sequence[Accepted], run_id: str | None) -> None:
@@ -86,25 +86,22 @@ def confirm(conn: Connection, stream: StreamSpec, accepted: Sequence[Accepted], 
         _confirm(conn, stream, run_id)
 
 
-def _confirm(conn: Connection, stream: StreamSpec, run_id: str | None) -> None:
+def _confirm(conn: Connection, stream: StreamSpec, run_id: str | None) -> set[UUID]:
     names = told.names(conn, stream, "sent")
     fields = [spec for spec in stream.fields if spec.name in names]
     _judge(conn, stream, fields)
+    strangers = landed.set_apart(conn, stream, fields, run_id)
     life_sent.replace(conn, stream)
     _move_base(conn, stream, fields)
-    references_gone.back(conn, stream, _once_more(conn))
+    again = conn.execute("select hub_id from accepted where kind = 'create' and reasons ? %s", [PRESENCE])
+    references_gone.back(conn, stream, [row[0] for row in again])  # what the CRM did not have any more
     _journal(conn, stream, run_id)
     review.close_written(conn, stream)
     conn.execute(
         "delete from sync.intent i using accepted a where i.connection = %s and i.entity = %s and i.hub_id = a.hub_id",
         [stream.connection, stream.entity],
     )
-
-
-def _once_more(conn: Connection) -> list[UUID]:
-    """Records that the CRM did not have any more, and has again."""
-    again = "select hub_id from accepted where kind = 'create' and reasons ? %s"
-    return [row[0] for row in conn.execute(again, [PRESENCE])]
+    return strangers
 
 
 def arrived(

@@ -122,6 +122,12 @@ def _mirror(conn: Connection, stream: StreamSpec) -> None:
     for spec in stream.fields:
         if spec.name not in existing:
             _add(conn, table, spec.name, sql.SQL("text"))
+    if stream.external_id is not None:  # who carries a hub record's id (`landed.py`)
+        conn.execute(
+            sql.SQL("create index if not exists {} on {} (lower(hub_id)) where hub_id is not null").format(
+                ident(f"{stream.entity}_external_id"), table
+            )
+        )
     for name in sorted({name for rule in stream.match for name in rule}):
         if stream.field(name).type is not FieldType.REFERENCE:  # matched by its hub id, which is not here
             conn.execute(

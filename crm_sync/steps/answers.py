@@ -17,7 +17,7 @@ from crm_sync.connectors.batches import NOT_SENT
 from crm_sync.connectors.crm import CRM_ID, MODIFIED_AT, BatchPage, Crm, Operation, Result
 from crm_sync.core.errors import RULES, ErrorClass, RecordError, RecordState, SyncError, afterwards
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub import confirm, dirty, doubles, intents, mirror, parked, watermark
+from crm_sync.hub import confirm, dirty, doubles, intents, landed, mirror, parked, watermark
 from crm_sync.hub.confirm import Answer
 from crm_sync.hub.parked import Parked
 from crm_sync.hub.store import Store
@@ -94,9 +94,17 @@ class Answers:
         silent = [r.crm_id for r in accepted if r.returned is None and r.crm_id is not None]
         look = ask and bool(silent) and len(by_key) <= READ_BACK
         pages = list(self.crm.by_ids(self.stream, silent)) if look else []
+        found = [
+            (UUID(r.key), r.crm_id)
+            for r in accepted
+            if r.crm_id and not r.created and by_key[r.key].kind == "create"
+        ]
 
-        def recorded(conn: Connection) -> tuple[set[UUID], Report]:
+        def recorded(conn: Connection) -> tuple[set[UUID], set[UUID], Report]:
             report = Report()  # of this try
+            strangers: set[UUID] = set()
+            if found:
+                landed.remember(conn, self.stream, found)
             if silent and not look:
                 # Pages of a reading that began before would pass for changes: they say what was there before.
                 watermark.Job(self.store, self.stream, "inbound").clear()
@@ -107,17 +115,18 @@ class Answers:
             if accepted:
                 parked.answered(conn, self.stream, [UUID(r.key) for r in accepted])
                 told = (self._answer(r, partly, look=look) for r in accepted)
-                confirm.confirm_answers(conn, self.stream, told, self.store.run_id)
+                strangers = confirm.confirm_answers(conn, self.stream, told, self.store.run_id)
+                report.add("parked", len(strangers))
             again = self._refused(conn, by_key, [r for r in results if not r.ok], report)
             changed = {UUID(r.key) for r in accepted if look or r.returned is not None}
             unsure = changed | {UUID(r.key) for r in accepted if incomplete and UUID(r.key) in incomplete}
             if unsure:
                 dirty.mark_differing(conn, self.stream, sorted(unsure))
-            return again, report
+            return again, strangers, report
 
-        again, report = self.store.committed(recorded)
+        again, strangers, report = self.store.committed(recorded)
         self.report.include(report)
-        for r in accepted:
+        for r in (r for r in accepted if UUID(r.key) not in strangers):
             kind = by_key[r.key].kind
             self.report.add("created" if kind == "create" else "updated")
             self.report.show(record=r.crm_id or "", action=f"{kind}d in the CRM")
