@@ -120,7 +120,17 @@ CAUGHT = {
             ("trouble", 885),
         ),
     ),
-    "blind_create": Caught(Invariant.CONVERGENCE, 16, (("hub_insert", 905035), ("trouble", 890298))),
+    "blind_create": Caught(
+        Invariant.EFFECTIVELY_ONCE,
+        500,
+        (
+            ("crm_create", 669553),
+            ("crm_create", 918693),
+            ("sync", 974691),
+            ("trouble", 328968),
+            ("crm_delete", 316840),
+        ),
+    ),
     "settled_early": Caught(Invariant.CONFLICT_COMPLETENESS, 18, (("crm_create", 140891),)),
     "merged_record_made_again": Caught(
         Invariant.CONVERGENCE,
