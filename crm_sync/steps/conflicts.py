@@ -8,7 +8,7 @@ from psycopg import Connection
 
 from crm_sync.core.decide import Kind, decide_all
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub import differences, dirty, intents, life, review, rules
+from crm_sync.hub import differences, dirty, intents, life, parked, review, rules
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.store import Store
 from crm_sync.steps.options import Report
@@ -49,5 +49,7 @@ def _record(
     busy: set[UUID] = {v.difference.hub_id for v in verdicts if v.kind is not Kind.DISPUTE}
     disputed = {v.difference.hub_id for v in disputes}
     done = disputed - busy - late
+    # Outbound does not look at these: with nothing to send, it does not matter any more why something could not be sent.
+    parked.replace(conn, stream, "hub", map(str, done), [], run_id)
     dirty.settle(conn, stream, [e for e in entries if e.hub_id in done])
     return len(disputes)

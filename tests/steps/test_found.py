@@ -1,5 +1,6 @@
 """Faults that the machine (tests/machine) or an attentive reader found in the engine, each as short as it became."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -118,6 +119,33 @@ def test_a_match_that_cannot_be_linked_yet_is_not_made_a_second_time(world: Worl
     world.sync()
     assert [row.id for row in acme.rows("Contact")] == [ann]
     assert world.one("select count(*) from acme.contact_base") == 1
+    assert world.one("select count(*) from sync.parked") == 0
+
+
+def test_a_linked_record_that_is_disputed_waits_no_longer_for_its_match(world: World) -> None:
+    """Outbound does not look at what is only disputed: why it was not created stayed in sync.parked for ever."""
+    acme = world.accounts["acme"]
+    ann = acme.person_create(
+        "Contact",
+        {"LastName": "Lee", "Email": "lee@x.example", "NextCall": "some day", "Phone": "+14155550001"},
+    )
+    world.conn.execute(
+        "insert into hub.contact (last_name, first_name, email, phone)"
+        " values ('Lee', 'Bo', 'lee@x.example', '+14155550002')"
+    )
+    world.sync()
+    assert "MATCH_WAITS" in str(world.conn.execute("select code from sync.parked").fetchall())
+    world.wait(minutes=1)
+    acme.person_edit("Contact", ann, {"NextCall": None})
+    world.crms[
+        "acme"
+    ].faults.timeout = "after"  # what else is to be sent gets no answer, and is seen to be there
+    with suppress(CrmError):
+        world.sync()
+    world.crms["acme"].faults.timeout = None
+    world.wait(minutes=1)
+    world.sync()
+    assert world.one("select field from review.conflict where status = 'open'") == "phone"
     assert world.one("select count(*) from sync.parked") == 0
 
 
