@@ -7,8 +7,10 @@ import pytest
 from crm_sync.core.errors import CrmError
 from crm_sync.hub import dirty
 from crm_sync.hub.store import Store
+from crm_sync.simulators.serve import Simulator
 from crm_sync.steps.options import Options, Report
 from crm_sync.steps.outbound import outbound
+from tests.steps.org import Place
 from tests.steps.world import World
 
 LEE = {"FirstName": None, "LastName": "Lee", "Email": "lee@x.example", "FullName": "Lee"}
@@ -124,3 +126,39 @@ def test_what_is_found_when_no_answer_came(copied: tuple[World, str, UUID], time
     assert _at_work(world, lee) == LEE
     assert sorted(str(row["last_name"]) for row in world.hub("contact")) == ["Kim", "Lee"]
     _freed(world, lee)
+
+
+@pytest.mark.parametrize("above", [500, 0])
+def test_salesforce_which_returns_nothing(org: Simulator, fresh_database_url: str, above: int) -> None:
+    """What a call wrote is read back; what a job wrote is not."""
+    place = Place(org, fresh_database_url, above=above)
+    with place.conn:
+        place.people(1)
+        place.send()
+        lee, crm_id, email = place.conn.execute(
+            "select h.id, b.crm_id, h.email from hub.contact h join salesforce.contact_base b on b.hub_id = h.id"
+        ).fetchall()[0]
+        kim = uuid4()
+        place.conn.execute(
+            "insert into hub.contact (id, last_name, email) values (%s, 'Kim', 'kim@x.example')", [kim]
+        )
+        change = {
+            "object": "Contact",
+            "operation": "update",
+            "id": crm_id,
+            "fields": {"crm_sync_id__c": str(kim)},
+        }
+        org.control("edit", {"edits": [change]})
+        place.send()
+        assert place.theirs()[str(kim)][1] == "Kim"
+        told = "select field, old_value, new_value from sync.change where hub_id = %s and reason like 'overwritten by%%'"
+        found = {name: (old, new) for name, old, new in place.conn.execute(told, [lee])}
+        assert found == {"last_name": ("Name 1", "Kim"), "email": (email, "kim@x.example")}
+        assert place.one("select code from sync.parked") == "EXTERNAL_ID_CARRIED"
+        org.control("clock", {"advance": 600})
+        place.sync()
+        place.send()
+        assert place.theirs()[str(kim)][1:] == ("Name 1", email)
+        assert place.ours()[str(lee)][1] == "Name 1"
+        assert place.one("select count(*) from sync.dirty") == 0
+        assert place.one("select count(*) from sync.parked") == 1
