@@ -1,5 +1,6 @@
 """A create by external id that would write, or has written, over a record which is linked with another hub record."""
 
+from contextlib import closing
 from uuid import UUID, uuid4
 
 import pytest
@@ -132,7 +133,7 @@ def test_what_is_found_when_no_answer_came(copied: tuple[World, str, UUID], time
 def test_salesforce_which_returns_nothing(org: Simulator, fresh_database_url: str, above: int) -> None:
     """What a call wrote is read back; what a job wrote is not."""
     place = Place(org, fresh_database_url, above=above)
-    with place.conn:
+    with closing(place.crm), place.conn:
         place.people(1)
         place.send()
         lee, crm_id, email = place.conn.execute(
