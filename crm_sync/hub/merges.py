@@ -179,25 +179,6 @@ _COLUMNS = (
 )
 
 
-def carried(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Those of these hub records whose external id a record of the CRM carries that is linked with another hub record: it
-    survived a merge and got the id from the loser. A create by external id would overwrite it, or make a second one
-    with the same id."""
-    if stream.external_id is None:
-        return {}
-    rows = conn.execute(
-        sql.SQL(
-            "select distinct b.hub_id, s.crm_id from unnest(%(ids)s::uuid[]) b (hub_id)"
-            " join (select m.crm_id, lower(m.hub_id) as carries, l.hub_id from sync.alias a"
-            " join {mirror} m on m.crm_id = a.survivor join {base} l on l.crm_id = m.crm_id"
-            " where a.connection = %(connection)s and a.entity = %(entity)s and not m.deleted) s"
-            " on s.carries = b.hub_id::text and s.hub_id <> b.hub_id order by 1, 2 desc"
-        ).format(mirror=mirror_table(stream), base=base_table(stream)),
-        {"ids": list(hub_ids), "connection": stream.connection, "entity": stream.entity},
-    ).fetchall()
-    return dict(rows)
-
-
 def find(conn: Connection, *, ids: Sequence[int] | None = None, limit: int | None = None) -> list[Waiting]:
     """The merges to settle, oldest first; with `ids`, these, decided ones too."""
     with conn.cursor(row_factory=class_row(Waiting)) as cursor:

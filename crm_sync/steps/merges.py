@@ -50,15 +50,6 @@ def held_by_merges(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]
         found[hub_id] = Parked(
             "hub", str(hub_id), "", ErrorClass.VALIDATION, "MERGE_WAITS", what, None, hub_id
         )
-    for hub_id, survivor in merges.carried(conn, stream, [i for i in hub_ids if i not in found]).items():
-        what = (
-            f"{survivor} of {stream.connection}, which is linked with another hub record, carries the id of this one in"
-            f" {stream.external_id} since records were merged there, so that a create would overwrite it: clear"
-            f" {stream.external_id} of {survivor} in {stream.connection}, then requeue this record"
-        )
-        found[hub_id] = Parked(
-            "hub", str(hub_id), "", ErrorClass.VALIDATION, "EXTERNAL_ID_CARRIED", what, None, hub_id
-        )
     return found
 
 

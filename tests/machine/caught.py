@@ -133,7 +133,7 @@ CAUGHT = {
     ),
     "settled_early": Caught(Invariant.CONFLICT_COMPLETENESS, 18, (("crm_create", 140891),)),
     "merged_record_made_again": Caught(
-        Invariant.CONVERGENCE,
+        Invariant.NO_LOST_UPDATE,
         33,
         (
             ("crm_create", 249523),

@@ -21,7 +21,19 @@ from crm_sync.core import decide
 from crm_sync.core.decide import Difference
 from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.core.spec import FieldType, StreamSpec
-from crm_sync.hub import confirm, dirty, intents, lease, link, merge, mirror, parked, review, watermark
+from crm_sync.hub import (
+    confirm,
+    dirty,
+    intents,
+    landed,
+    lease,
+    link,
+    merge,
+    mirror,
+    parked,
+    review,
+    watermark,
+)
 from crm_sync.hub.confirm import Accepted
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.sql import base_table, hub_table, ident, mirror_table
@@ -396,8 +408,9 @@ def tombstone_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def merged_record_made_again(patch: pytest.MonkeyPatch) -> None:
-    """A hub record that lost its CRM record in a merge is sent to the CRM as a new one."""
+    """A hub record that lost its CRM record in a merge is sent to the CRM as a new one, whoever carries its id there."""
     patch.setattr(holding, "held_by_merges", lambda *a: {})
+    patch.setattr(landed, "held", lambda *a: {})
 
 
 MUTANTS: dict[str, Mutant] = {
