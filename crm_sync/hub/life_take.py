@@ -2,7 +2,8 @@
 
 The hub row is locked and compared with the version that was read, as for values (merge.py). A record that comes back
 has what the CRM says now: where that was agreed on, in the hub's own words of then; and in what the CRM does not know,
-what its tombstone kept. All in the caller's transaction.
+what its tombstone kept. An edit in the hub that this CRM had not been told of is such a thing: it is a difference still, and
+decided as any other. All in the caller's transaction.
 """
 
 from collections.abc import Sequence
@@ -112,19 +113,26 @@ def _bring_back(conn: Connection, stream: StreamSpec, group: Sequence[Verdict]) 
     conn.execute(
         sql.SQL(
             "with back as (insert into {hub} ({names}) select {values} from unlinked u join presence w on w.crm_id = u.crm_id"
-            " left join {base} b on b.hub_id = w.hub_id left join sync.tombstone t on t.entity = {entity} and t.hub_id = w.hub_id"
-            " cross join lateral jsonb_populate_record(null::{hub}, coalesce(t.row, '{{}}')) r"
+            " left join {base} b on b.hub_id = w.hub_id {tombstone}"
             " order by w.hub_id on conflict (id) do nothing returning id) insert into gone_through select id from back"
         ).format(
             hub=hub_table(stream.entity),
             base=base_table(stream),
             names=sql.SQL(", ").join(ident(name) for name, _ in columns),
             values=sql.SQL(", ").join(value for _, value in columns),
-            entity=sql.Literal(stream.entity),
+            tombstone=_tombstone(stream, "w"),
         )
     )
     _agree_on_values(conn, stream, fields)
     return refused
+
+
+def _tombstone(stream: StreamSpec, of: str) -> sql.Composable:
+    """Joins to `of`, which has the hub id, its tombstone t, if it has one, and r, the row that it kept."""
+    return sql.SQL(
+        "left join sync.tombstone t on t.entity = {entity} and t.hub_id = {hub_id}"
+        " cross join lateral jsonb_populate_record(null::{hub}, coalesce(t.row, '{{}}')) r"
+    ).format(entity=sql.Literal(stream.entity), hub_id=ident(of, "hub_id"), hub=hub_table(stream.entity))
 
 
 def _columns(
@@ -152,7 +160,9 @@ def _columns(
         if name in own:
             value = own[name]
         elif name in fields:
-            value = _meant(fields[name])
+            value = sql.SQL("case when {} then {} else {} end").format(
+                _unsent(fields[name]), ident("r", name), _meant(fields[name])
+            )
         else:
             kept: sql.Composable = ident("r", name)
             if target is not None:
@@ -181,24 +191,50 @@ def _meant(spec: FieldSpec) -> sql.Composable:
     )
 
 
+def _unsent(spec: FieldSpec) -> sql.Composable:
+    """Condition over u, b, t and r: when the hub's row was deleted, it said what this CRM had not been told of. Not of what
+    only the CRM fills, nor of a reference, whose blank may be Postgres' own."""
+    if spec.direction is Direction.INBOUND or spec.type is FieldType.REFERENCE:
+        return sql.SQL("false")
+    return sql.SQL(
+        "(coalesce(t.row ? {}, false) and {} is distinct from case when {} then {} else {} end)"
+    ).format(
+        sql.Literal(spec.name),
+        ident("r", spec.name),
+        ident("b", f"{spec.name}_agreed"),
+        ident("b", f"{spec.name}_hub"),
+        from_text(spec, ident("u", spec.name)),
+    )
+
+
 def _agree_on_values(conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec]) -> None:
-    """Both halves of the base are what was just written and read. A reference whose target is not linked yet is not
-    agreed on, so that it stays a difference."""
+    """Both halves of the base are what was just written and read. Where the hub has its own edit again, they stay as they
+    were: it is a difference. So is a reference whose target is not linked yet, and which is therefore not agreed on."""
     parts: list[sql.Composable] = []
     for spec in fields:
         theirs, ours = ident("u", f"{spec.name}_crm"), ident("u", spec.name)
         agreed: sql.Composable = sql.SQL("true")
         if spec.type is FieldType.REFERENCE:
             agreed = sql.SQL("({} is null or {} is not null)").format(theirs, ours)
-        parts.append(
-            sql.SQL("{} = {}, {} = case when {} then {} end, {} = {}").format(
-                ident(f"{spec.name}_hub"), _meant(spec), ident(f"{spec.name}_crm"), agreed, theirs,
-                ident(f"{spec.name}_agreed"), agreed,
+        halves = {
+            "hub": _meant(spec),
+            "crm": sql.SQL("case when {} then {} end").format(agreed, theirs),
+            "agreed": agreed,
+        }
+        parts += [
+            sql.SQL("{} = case when {} then {} else {} end").format(
+                ident(f"{spec.name}_{half}"), _unsent(spec), ident("b", f"{spec.name}_{half}"), value
             )
-        )  # fmt: skip
+            for half, value in halves.items()
+        ]
     if parts:
         conn.execute(
             sql.SQL(
-                "update {} b set {} from unlinked u where b.crm_id = u.crm_id and b.hub_id in (select hub_id from gone_through)"
-            ).format(base_table(stream), sql.SQL(", ").join(parts))
+                "update {base} b set {parts} from unlinked u join {base} l on l.crm_id = u.crm_id"
+                " join gone_through g on g.hub_id = l.hub_id {tombstone} where b.hub_id = l.hub_id"
+            ).format(
+                base=base_table(stream),
+                parts=sql.SQL(", ").join(parts),
+                tombstone=_tombstone(stream, "l"),
+            )
         )

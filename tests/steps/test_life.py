@@ -168,6 +168,57 @@ def test_a_record_comes_back_with_what_the_hub_meant(make: Make) -> None:
     _quiet(world)
 
 
+def _edited_and_gone(make: Make) -> tuple[World, str]:
+    """acme deletes a record that beta had not been told the hub's last word about; the person is asked about beta's."""
+    world = make("propagate", "review", names=("acme", "beta"))
+    crm_id = _ann(world)
+    _settle(world)
+    (beta_id,) = _alive(world, "beta")
+    world.conn.execute("update hub.contact set first_name = 'New', phone = '+14155550001'")
+    world.wait(minutes=20)
+    world.sync("acme")
+    world.accounts["acme"].person_delete("Contact", crm_id)
+    world.wait(minutes=20)
+    world.sync("acme")
+    assert world.hub("contact") == []
+    return world, beta_id
+
+
+def test_a_record_comes_back_with_the_edit_that_the_crm_had_not_been_told_of(make: Make) -> None:
+    """What a person wrote in the hub is not lost because somebody brings back a record of a CRM that does not know it."""
+    world, beta_id = _edited_and_gone(make)
+    _settle(world)
+    assert world.hub("contact") == []
+    _decide(world, "use_crm")
+    _settle(world, 2)
+    assert world.hub("contact", "first_name, last_name, phone") == [
+        {"first_name": "New", "last_name": "Lee", "phone": "+14155550001"}
+    ]
+    there = world.accounts["beta"].row("Contact", beta_id).values
+    assert (there["FirstName"], there["Phone"]) == ("New", "+14155550001")
+    assert review.find(world.conn, connection="beta") == []
+    _quiet(world)
+
+
+def test_a_record_comes_back_with_an_edit_against_one_in_the_crm_and_a_person_is_asked(make: Make) -> None:
+    """Where the policy asks. Where it does not, the journal tells what the hub said before."""
+    world, beta_id = _edited_and_gone(make)
+    world.accounts["beta"].person_edit("Contact", beta_id, {"FirstName": "Theirs", "Phone": "+14155550002"})
+    _settle(world)
+    _decide(world, "use_crm")
+    _settle(world, 2)
+    (conflict,) = review.find(world.conn, connection="beta")
+    assert (conflict.field, conflict.hub_value, conflict.crm_value) == (
+        "phone",
+        "+14155550001",
+        "+14155550002",
+    )
+    assert world.hub("contact", "first_name, phone") == [{"first_name": "New", "phone": "+14155550001"}]
+    replaced = "select old_value from sync.change where side = 'crm' and field = 'first_name' and connection = 'beta'"
+    assert world.one(replaced) == "Theirs"  # the hub's edit is newer
+    _quiet(world)
+
+
 def test_ignore_leaves_both_sides_as_they_are(make: Make) -> None:
     world = make("ignore", "ignore")
     crm_id = _ann(world)
