@@ -496,15 +496,30 @@ class Oracle:
 
     def _went_with_its_row(self, hub_id: str, f: str, value: str | None) -> bool:
         """Whether the record was deleted when it said so, by an application or by us, whose journal keeps the row, and came
-        back with what a CRM had of it."""
-        kept = 'select from sync.tombstone where hub_id = %s and "row" ->> %s is not distinct from %s'
-        told = (
-            "select from sync.change d join sync.change r on r.hub_id = d.hub_id and r.kind = 'restore' and r.id > d.id"
+        back with what a CRM had of it. What that CRM had not been told of by then comes back as well: that is no excuse."""
+        if hub_id in self.diary.hub_deleted and self.g.one(
+            'select exists (select from sync.tombstone where hub_id = %s and "row" ->> %s is not distinct from %s)',
+            hub_id, f, value,
+        ):  # fmt: skip
+            return True
+        returns = self.g.rows(
+            "select distinct r.connection, r.entity, r.crm_id from sync.change d join sync.change r"
+            " on r.hub_id = d.hub_id and r.kind = 'restore' and r.id > d.id"
             " where d.hub_id = %s and d.side = 'hub' and d.kind = 'delete'"
-            " and d.old_value::jsonb ->> %s is not distinct from %s"
-        )
-        queries = [told, kept] if hub_id in self.diary.hub_deleted else [told]
-        return any(self.g.one(f"select exists ({query})", hub_id, f, value) for query in queries)
+            " and d.old_value::jsonb ->> %s is not distinct from %s",
+            hub_id, f, value,
+        )  # fmt: skip
+        return any(self._heard(row, f, value) for row in returns)
+
+    def _heard(self, returned: Mapping[str, object], f: str, value: str | None) -> bool:
+        """Whether the record that this one came back from ever said so, if only in capitals, which is how beta spells a
+        city. (A reference may have lost its target.)"""
+        name, entity = str(returned["connection"]), str(returned["entity"])
+        vendor = self.g.vendor[entity][f]
+        had = self.g.ever(name, OBJECTS[entity], str(returned["crm_id"]), vendor)
+        if f == "city" and value is not None:
+            return value.upper() in {theirs.upper() for theirs in had if theirs is not None}
+        return f == "company" or any(self._same(name, f, {f: value}, theirs) for theirs in had)
 
     def _is_told(self, hub_id: str, value: str | None) -> bool:
         """Whether a hub record that is gone was deleted by an application, or the journal keeps the value."""

@@ -8,6 +8,7 @@ import pytest
 
 from crm_sync.connectors.crm import Operation
 from crm_sync.core.errors import CrmError, ErrorClass
+from crm_sync.hub import review
 from tests.machine.ground import NAMES, Ground
 from tests.machine.oracle import Broken
 from tests.machine.parts import parts
@@ -46,6 +47,24 @@ def test_what_a_record_said_when_it_was_deleted_is_told_by_the_journal(ground: G
     story.run(parts("beta"))
     assert ground.hub("contact")[hub_id]["title"] == "Boss"
     assert story.oracle._is_current(("hub", hub_id, "title"), "Dr")
+    assert not story.oracle._is_current(("hub", hub_id, "title"), "T1")
+
+
+def test_an_edit_that_the_crm_had_not_heard_of_comes_back_with_the_record(ground: Ground) -> None:
+    story = Story(ground)
+    hub_id, crm_id = _linked(story)
+    story.run(parts("acme"))
+    story._hub_write("contact", hub_id, {"title": "T1"})
+    ground.wait(61)
+    story.run(parts("beta"))
+    ground.accounts["beta"].person_delete("Contact", crm_id)
+    ground.wait(61)
+    story.run([*parts("beta"), *parts("acme")])
+    assert not ground.hub("contact")
+    review.decide(ground.conn, review.find(ground.conn, connection="acme"), "use_crm", "mina")
+    story.run([("hub", "contact", "acme")])
+    assert ground.hub("contact")[hub_id]["title"] == "T1"
+    ground.conn.execute("update hub.contact set title = 'Dr'")  # all that acme knows of
     assert not story.oracle._is_current(("hub", hub_id, "title"), "T1")
 
 
