@@ -14,23 +14,25 @@ from crm_sync.core.errors import ErrorClass
 from crm_sync.core.spec import FieldSpec, StreamSpec
 from crm_sync.hub import dirty, intents, parked, told
 from crm_sync.hub.parked import Parked
-from crm_sync.hub.sql import base_table, from_text, ident, mirror_table
+from crm_sync.hub.sql import base_table, from_text, hub_table, ident, mirror_table
 
 CODE = "EXTERNAL_ID_CARRIED"
 
 
 def held(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> dict[UUID, Parked]:
-    """Those of these hub records whose id is carried by a live CRM record that is linked with another one."""
+    """Those of these hub records, unless they are gone, whose id is carried by a live CRM record that is linked with another
+    one."""
     if stream.external_id is None or not hub_ids:
         return {}
     rows = conn.execute(
         sql.SQL(
             "select w.id, m.crm_id, b.hub_id from unnest(%s::uuid[]) w (id)"
+            " cross join lateral (select from {hub} h where h.id = w.id and h.archived_at is null offset 0) h"
             " cross join lateral (select m.crm_id from {mirror} m where m.hub_id is not null"
             " and lower(m.hub_id) = w.id::text and not m.deleted offset 0) m"
             " cross join lateral (select b.hub_id from {base} b where b.crm_id = m.crm_id offset 0) b"
             " where b.hub_id <> w.id order by w.id, m.crm_id"
-        ).format(mirror=mirror_table(stream), base=base_table(stream)),
+        ).format(hub=hub_table(stream.entity), mirror=mirror_table(stream), base=base_table(stream)),
         [list(hub_ids)],
     ).fetchall()
     return {
