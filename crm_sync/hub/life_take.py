@@ -16,6 +16,7 @@ from crm_sync.core.life import Here
 from crm_sync.core.normalise import Invalid
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, StreamSpec
 from crm_sync.hub import incoming, life
+from crm_sync.hub.columns import of_returning
 from crm_sync.hub.sql import base_table, from_text, hub_table, ident
 
 _KINDS = {Here.ARCHIVED: "archive", Here.DELETED: "delete", Here.PRESENT: "restore"}
@@ -109,7 +110,15 @@ def _bring_back(conn: Connection, stream: StreamSpec, group: Sequence[Verdict]) 
         return []
     refused = incoming.stage(conn, stream, missing)
     fields = [spec for spec in stream.columns if spec.direction is not Direction.OUTBOUND]
-    columns = _columns(conn, stream, {spec.name: spec for spec in fields})
+    said = {
+        spec.name: sql.SQL("case when {} then {} else {} end").format(
+            _unsent(spec), ident("r", spec.name), _meant(spec)
+        )
+        for spec in fields
+    }
+    columns = of_returning(
+        conn, stream.entity, hub_id=ident("w", "hub_id"), row=ident("t", "row"), typed="r", instead=said
+    )
     conn.execute(
         sql.SQL(
             "with back as (insert into {hub} ({names}) select {values} from unlinked u join presence w on w.crm_id = u.crm_id"
@@ -133,47 +142,6 @@ def _tombstone(stream: StreamSpec, of: str) -> sql.Composable:
         "left join sync.tombstone t on t.entity = {entity} and t.hub_id = {hub_id}"
         " cross join lateral jsonb_populate_record(null::{hub}, coalesce(t.row, '{{}}')) r"
     ).format(entity=sql.Literal(stream.entity), hub_id=ident(of, "hub_id"), hub=hub_table(stream.entity))
-
-
-def _columns(
-    conn: Connection, stream: StreamSpec, fields: dict[str, FieldSpec]
-) -> list[tuple[str, sql.Composable]]:
-    """Each column of the hub table that can be written, with its value: over u (what the CRM says), b (the base), w and t, r
-    (the tombstone, and its row). What refers to a row that is gone stays blank."""
-    own: dict[str, sql.Composable] = {
-        "id": sql.SQL("w.hub_id"),
-        "updated_at": sql.SQL("now()"),
-        "archived_at": sql.SQL("null::timestamptz"),
-    }
-    found = conn.execute(
-        "select a.attname, pg_get_expr(d.adbin, d.adrelid), c.target, c.key from pg_attribute a"
-        " left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum"
-        " left join (select k.conkey[1] as place, min(k.confrelid::regclass::text) as target, min(t.attname) as key"
-        "  from pg_constraint k join pg_attribute t on t.attrelid = k.confrelid and t.attnum = k.confkey[1]"
-        "  where k.conrelid = to_regclass(%(hub)s) and k.contype = 'f' and cardinality(k.conkey) = 1 group by 1) c"
-        " on c.place = a.attnum where a.attrelid = to_regclass(%(hub)s) and a.attnum > 0 and not a.attisdropped"
-        " and a.attgenerated = '' and a.attidentity <> 'a' order by a.attnum",
-        {"hub": hub_table(stream.entity).as_string(conn)},
-    ).fetchall()
-    columns: list[tuple[str, sql.Composable]] = []
-    for name, default, target, key in found:
-        if name in own:
-            value = own[name]
-        elif name in fields:
-            value = sql.SQL("case when {} then {} else {} end").format(
-                _unsent(fields[name]), ident("r", name), _meant(fields[name])
-            )
-        else:
-            kept: sql.Composable = ident("r", name)
-            if target is not None:
-                kept = sql.SQL("(select f.{} from {} f where f.{} = {})").format(
-                    ident(key), sql.SQL(target), ident(key), kept
-                )
-            value = sql.SQL("case when t.row ? {} then {} else {} end").format(
-                sql.Literal(name), kept, sql.SQL(default or "null")
-            )
-        columns.append((name, value))
-    return columns
 
 
 def _meant(spec: FieldSpec) -> sql.Composable:

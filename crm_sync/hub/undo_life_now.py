@@ -11,6 +11,7 @@ from psycopg import Connection, sql
 
 from crm_sync.core.deletes import PRESENCE
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
+from crm_sync.hub.columns import of_returning
 from crm_sync.hub.sql import base_table, hub_table, ident
 
 
@@ -56,7 +57,9 @@ def insert(
     for spec in fields.values():
         if spec.type is FieldType.REFERENCE and spec.entity is not None:
             _refer(conn, streams, stream, spec)
-    columns = _columns(conn, stream.entity)
+    columns = of_returning(
+        conn, stream.entity, hub_id=ident("g", "hub_id"), row=ident("g", "row"), typed="p", instead={}
+    )
     conn.execute(
         sql.SQL(
             "with back as (insert into {hub} ({names}) select {values} from undo_gone g"
@@ -109,38 +112,6 @@ def _refer(conn: Connection, streams: Sequence[StreamSpec], stream: StreamSpec, 
             entity=sql.Literal(stream.entity), name=sql.Literal(name), target=hub_table(spec.entity or "")
         )
     )
-
-
-def _columns(conn: Connection, entity: str) -> list[tuple[str, sql.Composable]]:
-    """Each column of the hub table that can be written, with its value over g (id and row) and p (the row in the table's
-    types). A column that is younger than the row has its default; what refers to a row that is not there stays blank."""
-    own: dict[str, sql.Composable] = {
-        "id": sql.SQL("g.hub_id"),
-        "updated_at": sql.SQL("now()"),
-        "archived_at": sql.SQL("null::timestamptz"),
-    }
-    found = conn.execute(
-        "select a.attname, pg_get_expr(d.adbin, d.adrelid), c.target, c.key from pg_attribute a"
-        " left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum"
-        " left join (select k.conkey[1] as place, min(k.confrelid::regclass::text) as target, min(t.attname) as key"
-        "  from pg_constraint k join pg_attribute t on t.attrelid = k.confrelid and t.attnum = k.confkey[1]"
-        "  where k.conrelid = to_regclass(%(hub)s) and k.contype = 'f' and cardinality(k.conkey) = 1 group by 1) c"
-        " on c.place = a.attnum where a.attrelid = to_regclass(%(hub)s) and a.attnum > 0 and not a.attisdropped"
-        " and a.attgenerated = '' and a.attidentity <> 'a' order by a.attnum",
-        {"hub": hub_table(entity).as_string(conn)},
-    ).fetchall()
-    columns: list[tuple[str, sql.Composable]] = []
-    for name, default, target, key in found:
-        kept: sql.Composable = ident("p", name)
-        if target is not None:
-            kept = sql.SQL("(select f.{0} from {1} f where f.{0} = {2})").format(
-                ident(key), sql.SQL(target), kept
-            )
-        value = sql.SQL("case when g.row ? {} then {} else {} end").format(
-            sql.Literal(name), kept, sql.SQL(default or "null")
-        )
-        columns.append((name, own.get(name, value)))
-    return columns
 
 
 def _note(
