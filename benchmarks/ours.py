@@ -1,6 +1,7 @@
 """Our side: the product's steps, on one connection to the database and one to the CRM."""
 
 from benchmarks.place import Place
+from crm_sync.hub import watermark
 from crm_sync.hub.store import Store
 from crm_sync.steps.conflicts import conflicts
 from crm_sync.steps.hub import hub
@@ -23,6 +24,10 @@ class Ours:
     def inbound(self) -> Counts:
         """From the CRM into the mirror."""
         return dict(inbound(self._store, self._crm, self._stream, Options()).counts)
+
+    def count_as_read(self) -> None:
+        """Nothing is created in an account that was never read; here nobody reads what earlier turns have created."""
+        watermark.advance(self._store, self._stream, self._crm.now(), full=True)
 
     def hub(self) -> Counts:
         """From the mirror into the hub, disputes into the review table."""

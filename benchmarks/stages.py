@@ -245,6 +245,7 @@ def creates(sides: Sides, turn: int) -> None:
     plain = sides.row(CREATE_SQL, n, None, None)
     with sides.fresh(f"out_{turn}") as (_, conn):
         fill_hub(conn, n, f"turn{turn}.")
+        sides.ours.call("count_as_read")
         sides.floor.call("ready_to_create")
 
         def floor() -> None:

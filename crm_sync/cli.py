@@ -153,7 +153,9 @@ def sync(
     """Sync now: what changed in the CRMs into the hub, what changed in the hub into the CRMs.
 
     Companies first, then contacts, then deals. The runs show in the Dagster UI if `crm-sync dev` was ever started.
-    Exit status 1 if a step failed; what it did until then stays done, and the next sync goes on from there.
+    Nothing is created in a CRM before all of it was read once: after a first sync with --max-records or --start-date,
+    what only the hub seems to have waits for the next. Exit status 1 if a step failed; what it did until then stays done,
+    and the next sync goes on from there.
     """
     from crm_sync.commands.sync import sync as run
 
@@ -248,6 +250,9 @@ def dev(
     _debug: Debug = False,
 ) -> None:
     """Start the Dagster UI with schedules and sensors. Ctrl-C ends it.
+
+    All of them are on from the start: every connection is synced as its file says (every five minutes unless it says
+    otherwise), and when the hub changes. Each has a switch under Automation; what was switched off stays off.
 
     The database, embedded or yours, is prepared first. An embedded database stays up for other commands; `crm-sync
     stop` ends it.

@@ -4,7 +4,6 @@ Where a connection file says that writes wait, the outbound asset makes the plan
 approved. The check shows the plans that wait; it is there for such entities only, and only a warning.
 """
 
-import getpass
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -24,6 +23,7 @@ from crm_sync.resources.hub import Hub
 from crm_sync.settings import Settings
 from crm_sync.steps.apply import Applied, apply, of_stream
 from crm_sync.steps.options import Options, Report
+from crm_sync.steps.person import person
 from crm_sync.steps.proposal import refresh
 
 _COLUMNS = ("plan", "streams", "writes", "records", "calls", "status", "approve", "guard", "made")
@@ -207,14 +207,14 @@ def apply_job(system: System, settings: Settings) -> dg.JobDefinition:
     ) -> None:
         with told(names.APPLY_PLAN):
             store = hub.store(dry_run=False)
-            person = " ".join(config.by.split())[:100] or context.run.tags.get("user") or getpass.getuser()
+            by = person(config.by.strip() or context.run.tags.get("user", ""))
             plan = plans.get(store.conn, config.plan)
             if plan is None:
                 raise SyncError(
                     f"there is no plan {config.plan}; those that wait are in the check `approval`"
                 )
             if plan.status == "proposed":
-                plans.decide(store.conn, plan.id, "approved", person)
+                plans.decide(store.conn, plan.id, "approved", by)
             try:
                 done = apply(store, system, connections.crm, plan.id)
             finally:

@@ -11,7 +11,8 @@ from crm_sync.core.spec import ConnectionSpec, System
 from crm_sync.resources.connections import Connections
 from crm_sync.resources.hub import Hub
 from crm_sync.settings import Settings
-from crm_sync.steps.resolve import automatic, moment, overdue
+from crm_sync.steps.resolve import moment
+from crm_sync.steps.unattended import automatic, overdue
 
 
 def willing(system: System) -> list[ConnectionSpec]:
@@ -34,7 +35,7 @@ def auto_jobs(system: System, settings: Settings) -> list[dg.JobDefinition]:
             failed: list[SyncError] = []
             for connection in willing(system):
                 now = moment(store)
-                found = overdue(store, system, connection.name, now)
+                found = overdue(store.conn, system, connection.name, now)
                 try:
                     done = automatic(store, system, connections.crm, connection.name, now=now)
                 except SyncError as error:  # one CRM that cannot be reached holds no other up

@@ -6,6 +6,7 @@ changes. Links are relative, so that they work behind any host name.
 
 import re
 import unicodedata
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 from crm_sync.assets.names import LOCATION, RESOLVE
@@ -14,11 +15,12 @@ from crm_sync.hub.review import Decision
 OP = "resolve"  # the op of the job `resolve_conflicts`
 
 
-def resolve(conflict_id: int, decision: Decision, *, location: str = LOCATION) -> str:
-    """The launchpad of `resolve_conflicts`, filled in for one conflict. Only its id travels in the address."""
+def resolve(conflict_id: int, as_of: datetime, decision: Decision, *, location: str = LOCATION) -> str:
+    """The launchpad of `resolve_conflicts`, filled in for one conflict with the values that it has had since `as_of`. Only
+    its id and that moment travel in the address."""
     config = (
         f'ops:\n  {OP}:\n    config:\n      ids: "{conflict_id:d}"\n'
-        f'      decision: "{decision}"\n      note: ""\n'
+        f'      as_of: "{as_of.astimezone(UTC).isoformat()}"\n      decision: "{decision}"\n      note: ""\n'
     )
     return f"/locations/{quote(location, safe='')}/jobs/{RESOLVE}/playground/setup?config={quote(config, safe='')}"
 

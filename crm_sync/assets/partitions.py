@@ -29,6 +29,12 @@ def window_of(context: dg.AssetExecutionContext) -> tuple[datetime, datetime]:
     return window.start, window.end
 
 
+def begun(context: dg.AssetExecutionContext) -> datetime | None:
+    """When the run was asked for, UTC: what was today then is today for all of its streams, also after midnight."""
+    record = context.instance.get_run_record_by_id(context.run.run_id)
+    return None if record is None else record.create_timestamp.astimezone(UTC)
+
+
 def is_backfill(context: dg.AssetExecutionContext) -> bool:
     """Whether a person asked for exactly these days."""
     return BACKFILL_TAG in context.run.tags

@@ -1,11 +1,10 @@
 """The job `resolve_conflicts`: a person's decision about conflicts, applied at once.
 
-The links of the review table lead to its launchpad, filled in. Only ids and names go into the configuration,
-which Dagster keeps in clear text.
+The links of the review table lead to its launchpad, filled in. Only ids, names and times go into the
+configuration, which Dagster keeps in clear text.
 """
 
-import getpass
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Literal
 
 import dagster as dg
@@ -21,11 +20,14 @@ from crm_sync.resources.connections import Connections
 from crm_sync.resources.hub import Hub
 from crm_sync.settings import Settings
 from crm_sync.steps import resolve
+from crm_sync.steps.person import person
 
 Choice = Literal["use_hub", "use_crm", "skip", "policy"]
 Side = Literal["", "hub", "crm"]
 Condition = Literal["any", "hub_blank", "crm_blank"]
 PolicyName = Literal["most_recent_wins", "hub_wins", "crm_wins", "prefer_crm_unless_blank"]
+
+_TOLD = 20  # conflicts that were not decided, in a sentence
 
 
 class ResolveConfig(dg.Config):
@@ -74,9 +76,13 @@ def resolve_job(system: System, settings: Settings) -> dg.JobDefinition:
         entities: set[str] = set()
         with told(names.RESOLVE):
             store = hub.store(dry_run=False)
-            found = resolve.select(store, system, selection(config))
-            entities = {conflict.entity for conflict in found}
+            chosen = selection(config)
+            found = resolve.select(store, system, chosen)
+            missed, gone = resolve.missed(store, chosen, found)
+            entities = {conflict.entity for conflict in (*found, *gone)} & set(system.entities)
             try:
+                if missed and not found:
+                    raise SyncError(_changed(missed))
                 done = resolve.resolve(
                     store,
                     system,
@@ -86,12 +92,19 @@ def resolve_job(system: System, settings: Settings) -> dg.JobDefinition:
                     _person(context, config),
                     always=When(config.only_when) if config.always else None,
                 )
+                missed = {**missed, **dict.fromkeys(done.changed, "has changed since")}
+                if missed and not any(done.decided.values()) and not done.left:
+                    raise SyncError(_changed(missed))
             finally:
                 for entity in sorted(entities):
                     report(context, hub, system, entity, settings)
         for name, did in done.reports.items():
             context.log.info("%s: %s", name, did.counts)
-        context.add_output_metadata(metadata(store, len(found), done))
+        shown = metadata(store, len(found), done)
+        if missed:
+            context.log.warning("%s", _listed(missed))
+            shown["not_decided"] = dg.MetadataValue.text(_listed(missed))
+        context.add_output_metadata(shown)
 
     @dg.job(
         name=names.RESOLVE,
@@ -105,10 +118,6 @@ def resolve_job(system: System, settings: Settings) -> dg.JobDefinition:
 
 def selection(config: ResolveConfig) -> resolve.Selection:
     """What the configuration selects. Raises SyncError for ids that are no numbers, ages and times that are none."""
-    try:
-        as_of = datetime.fromisoformat(config.as_of) if config.as_of.strip() else None
-    except ValueError:
-        raise SyncError("as_of: a time such as 2026-11-21T09:30:00Z") from None
     return resolve.Selection(
         resolve.parse_ids(config.ids),
         config.connection.strip(),
@@ -117,8 +126,20 @@ def selection(config: ResolveConfig) -> resolve.Selection:
         resolve.parse_age(config.older_than.strip()),
         config.newer,
         config.blank,
-        as_of.replace(tzinfo=as_of.tzinfo or UTC) if as_of else None,
+        resolve.parse_moment(config.as_of.strip()),
     )
+
+
+def _changed(missed: Mapping[int, str]) -> str:
+    return (
+        f"changed since you looked, so nothing was decided: {_listed(missed)}. What is open by now is in the check"
+        f" `{names.CHECK}`, and in `crm-sync conflicts list`"
+    )
+
+
+def _listed(missed: Mapping[int, str]) -> str:
+    said = [f"conflict {number} {why}" for number, why in list(missed.items())[:_TOLD]]
+    return "; ".join([*said, *([f"and {len(missed) - _TOLD:,} more"] if len(missed) > _TOLD else [])])
 
 
 def _decision(config: ResolveConfig) -> Literal["use_hub", "use_crm", "skip"] | Policy:
@@ -127,7 +148,7 @@ def _decision(config: ResolveConfig) -> Literal["use_hub", "use_crm", "skip"] | 
 
 def _person(context: dg.OpExecutionContext, config: ResolveConfig) -> str:
     """Who decided: the user that Dagster knows, else the account that runs it; and the note."""
-    user = context.run.tags.get("user") or getpass.getuser()
+    user = person(context.run.tags.get("user", ""))
     return f"{user} ({config.note.strip()})" if config.note.strip() else user
 
 

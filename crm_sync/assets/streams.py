@@ -13,7 +13,7 @@ import dagster as dg
 
 from crm_sync.assets import approval, guard, names, schemas, tables
 from crm_sync.assets.failures import RETRY, later, told
-from crm_sync.assets.partitions import DAYS, is_backfill, window_of
+from crm_sync.assets.partitions import DAYS, begun, is_backfill, window_of
 from crm_sync.core.spec import Direction, StreamSpec, System
 from crm_sync.hub import dirty, plans
 from crm_sync.resources.connections import Connections
@@ -77,8 +77,9 @@ def inbound_asset(stream: StreamSpec, masking: tables.Masking) -> dg.AssetsDefin
             all_at_once = context.job_name == names.SYNC_ALL
             with nullcontext() if flags.full or backfill or all_at_once else later(context, stream):
                 report = hinted(store, crm, stream)
+                days, since = window_of(context), begun(context)
                 report.include(
-                    inbound(store, crm, stream, flags, partition=window_of(context), backfill=backfill)
+                    inbound(store, crm, stream, flags, partition=days, backfill=backfill, begun=since)
                 )
                 if flags.full:
                     with store.transaction() as conn:

@@ -150,7 +150,7 @@ def review_markdown(conflicts: Sequence[Conflict], masking: Masking, location: s
 
 
 def _decision(c: Conflict, name: Decision, location: str) -> str:
-    link = f"[{name.replace('_', ' ')}]({links.resolve(c.id, name, location=location)})"
+    link = f"[{name.replace('_', ' ')}]({links.resolve(c.id, c.values_at, name, location=location)})"
     return f"**{link}**" if name == c.suggestion else link
 
 

@@ -76,7 +76,7 @@ def _unfit(spec: FieldSpec, found: FieldInfo) -> Iterator[str]:
 
 def _show(connection: ConnectionSpec, health: Health, found: list[str]) -> None:
     verdict = "[bold green]works[/]" if health.ok and not found else "[bold red]has problems[/]"
-    console.out.print(f"[bold]{connection.name}[/] {verdict}")
+    console.out.print(f"[bold]{connection.name}[/] {verdict}", markup=True)
     for label, text in (("account", health.account), ("user", health.user), *health.detail.items()):
         if text:
             console.out.print(f"  {label}: {text}", markup=False)

@@ -1,6 +1,5 @@
 """`crm-sync conflicts`: the review table in a terminal. Rules and withdrawn decisions are in `conflicts_rules.py`."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -30,11 +29,18 @@ Mask = Callable[[str, str, str | None], str | None]
 
 
 def selection(
-    ids: Sequence[int], entity: str, connection: str, field: str, older_than: str, newer: str, blank: str
+    ids: Sequence[int],
+    entity: str,
+    connection: str,
+    field: str,
+    older_than: str,
+    newer: str,
+    blank: str,
+    as_of: str = "",
 ) -> steps.Selection:
-    """What the options select. Raises SyncError for an age that is none."""
-    age = steps.parse_age(older_than)
-    return steps.Selection(tuple(ids), connection, entity, field, age, newer, blank)
+    """What the options select. Raises SyncError for an age or a moment that is none."""
+    age, moment = steps.parse_age(older_than), steps.parse_moment(as_of)
+    return steps.Selection(tuple(ids), connection, entity, field, age, newer, blank, moment)
 
 
 def listed(chosen: steps.Selection, *, status: str, limit: int, as_json: bool) -> None:
@@ -47,9 +53,7 @@ def listed(chosen: steps.Selection, *, status: str, limit: int, as_json: bool) -
     mask = _mask(here)
     if as_json:
         rows = [_as_json(conflict, mask) for conflict in found]
-        console.out.print(
-            json.dumps(rows, default=str, ensure_ascii=False, indent=2), soft_wrap=True, markup=False
-        )
+        console.document(rows)
     elif found and status in ("decided", "applied"):
         console.out.print(_table(found, mask, "decided", lambda c: f"{_said(c.decision)}, {c.decided_by}"))
     elif found:
@@ -68,12 +72,12 @@ def resolve(
     url = here.database()
     mask = _mask(here)
     with Store(url) as store:
-        seen = steps.moment(store)
-        found = steps.select(store, here.system, replace(chosen, as_of=seen))
-        if missing := sorted(set(chosen.ids) - {conflict.id for conflict in found}):
-            raise SyncError(
-                f"not open, or not there: {', '.join(map(str, missing))}; see `crm-sync conflicts list`"
-            )
+        chosen = replace(chosen, as_of=chosen.as_of or steps.moment(store))
+        found = steps.select(store, here.system, chosen)
+        missing, _ = steps.missed(store, chosen, found)
+        if missing:
+            told = "; ".join(f"conflict {number} {why}" for number, why in missing.items())
+            raise SyncError(f"nothing was decided: {told}; see `crm-sync conflicts list`")
         if not found:
             console.out.print("no open conflict matches")
             return 0
@@ -94,8 +98,7 @@ def resolve(
     ):
         console.out.print("nothing was changed")
         return 0
-    config = _config(chosen, decision, when) | {"as_of": seen.isoformat()}
-    return _run(here, url, [*found, *(c for c, _ in others)], config)
+    return _run(here, url, found, [c for c, _ in others], _config(chosen, found, decision, when))
 
 
 _WHENS = {
@@ -105,8 +108,12 @@ _WHENS = {
 }
 
 
-def _config(chosen: steps.Selection, decision: Decision | Policy, when: When | None) -> dict[str, Any]:
-    """The configuration of the job: the filter, not what it selects, which may be very much."""
+def _config(
+    chosen: steps.Selection, found: Sequence[Conflict], decision: Decision | Policy, when: When | None
+) -> dict[str, Any]:
+    """The configuration of the job: the filter, not what it selects, which may be very much. Its moment is that of the
+    last of the values that were shown, or a sync that committed since could have written later ones before `chosen.as_of`."""
+    as_of = max(c.values_at for c in found) if chosen.older_than is None else chosen.as_of
     config: dict[str, Any] = {
         "ids": ",".join(map(str, chosen.ids)),
         "connection": chosen.connection,
@@ -115,6 +122,7 @@ def _config(chosen: steps.Selection, decision: Decision | Policy, when: When | N
         "older_than": steps.age_text(chosen.older_than),
         "newer": chosen.newer,
         "blank": chosen.blank,
+        "as_of": as_of.isoformat() if as_of else "",
     }
     if isinstance(decision, Policy):
         config |= {"decision": "policy", "policy": decision.value}
@@ -123,7 +131,9 @@ def _config(chosen: steps.Selection, decision: Decision | Policy, when: When | N
     return config if when is None else config | {"always": True, "only_when": when.value}
 
 
-def _run(here: Workspace, url: str, shown: Sequence[Conflict], config: dict[str, Any]) -> int:
+def _run(
+    here: Workspace, url: str, found: Sequence[Conflict], others: Sequence[Conflict], config: dict[str, Any]
+) -> int:
     """The job `resolve_conflicts`, as the UI would run it, so that its table is brought up to date too."""
     from crm_sync.assets import links, names
     from crm_sync.commands import instance, runs
@@ -141,10 +151,15 @@ def _run(here: Workspace, url: str, shown: Sequence[Conflict], config: dict[str,
         )
     for failure in run.failures:
         console.err.print(f"failed: {failure}", markup=False, soft_wrap=True)
+    values = {c.id: c.values_at for c in (*found, *others)}
     with Store(url) as store:
-        left = review.find(store.conn, ids=[conflict.id for conflict in shown])
-    console.out.print(f"decided: {len(shown) - len(left)}; still open: {len(left)}")
-    return 1 if run.failures else 0
+        left = review.find(store.conn, ids=list(values))
+    console.out.print(f"decided: {len(values) - len(left)}; still open: {len(left)}")
+    changed = [c.id for c in left if c.values_at != values[c.id]]
+    if changed:
+        told = ", ".join(map(str, changed[:EXAMPLES])) + (", …" if len(changed) > EXAMPLES else "")
+        console.err.print(f"changed since they were shown, and not decided: {told}")
+    return 1 if run.failures or (changed and config["ids"]) else 0
 
 
 def _decision(use: str, policy: str) -> Decision | Policy:

@@ -61,6 +61,7 @@ def conflicts_list(
     "    crm-sync conflicts resolve 12 13 --use hub\n\n"
     "    crm-sync conflicts resolve --connection salesforce --field phone --newer crm --use crm --yes\n\n"
     "    crm-sync conflicts resolve --entity contact --older-than 7d --policy most_recent_wins\n\n"
+    "    crm-sync conflicts resolve 12 --use hub --as-of 2026-11-21T09:30:00Z --yes   # a script's: not if it changed\n\n"
     "    crm-sync conflicts resolve 12 --use hub --always   # and all that are like it, from now on",
 )
 def conflicts_resolve(
@@ -100,13 +101,21 @@ def conflicts_resolve(
             metavar="hub-blank|crm-blank", help="For --always: the rule holds only then.", show_default=False
         ),
     ] = "",
+    as_of: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="Only with the values they had then: `values_at` of `list --json`.",
+            show_default=False,
+        ),
+    ] = "",
     yes: Yes = False,
     _debug: Debug = False,
 ) -> None:
     """Decide conflicts; the values go to hub and CRM at once. Shows what would happen and asks first."""
     from crm_sync.commands.conflicts import resolve, selection
 
-    chosen = selection(ids or [], entity, connection, field, older_than, newer, blank)
+    chosen = selection(ids or [], entity, connection, field, older_than, newer, blank, as_of)
     raise typer.Exit(resolve(chosen, use=use, policy=policy, always=always, only_when=only_when, yes=yes))
 
 

@@ -1,7 +1,5 @@
 """`crm-sync conflicts rules` and `reopen`: decisions that hold for more than one conflict, and those withdrawn."""
 
-import getpass
-import json
 from dataclasses import asdict
 
 from crm_sync.commands import console
@@ -9,6 +7,7 @@ from crm_sync.commands.workspace import workspace
 from crm_sync.hub import rules
 from crm_sync.hub.store import Store
 from crm_sync.steps import resolve as steps
+from crm_sync.steps.person import person
 
 
 def listed(*, ended: bool, as_json: bool) -> None:
@@ -16,8 +15,7 @@ def listed(*, ended: bool, as_json: bool) -> None:
     with Store(workspace().database()) as store:
         found = rules.find(store.conn, ended=ended)
     if as_json:
-        text = json.dumps([asdict(row) for row in found], default=str, ensure_ascii=False, indent=2)
-        console.out.print(text, soft_wrap=True, markup=False)
+        console.document([asdict(row) for row in found])
         return
     if not found:
         console.out.print("no rules")
@@ -41,7 +39,7 @@ def listed(*, ended: bool, as_json: bool) -> None:
 def end(number: int) -> None:
     """End a rule. Raises SyncError if it is not in force."""
     with Store(workspace().database()) as store, store.transaction() as conn:
-        rules.end(conn, number, getpass.getuser())
+        rules.end(conn, number, person())
     console.out.print(f"rule #{number} is ended; what it has decided stays as it is")
 
 

@@ -1,11 +1,18 @@
-"""Where commands write: results to standard output, progress and complaints to standard error."""
+"""Where commands write: results to standard output, progress and complaints to standard error.
 
+Much of what they write is the text of strangers: values, a vendor's messages, names from Dagster. So nothing is read as
+markup unless the call says `markup=True`, and in no way does a character reach a terminal that could steer it.
+"""
+
+import json
 import logging
 import sys
+import unicodedata
 from collections.abc import Mapping
+from typing import Any
 
 import psycopg
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
@@ -24,8 +31,26 @@ from crm_sync.settings import SettingError
 
 _WIDTH = None if sys.stdout.isatty() else 140  # in a file or a pipe, a table need not be squeezed into 80
 
-out = Console(highlight=False, width=_WIDTH)
-err = Console(stderr=True, highlight=False)
+
+class _Plain(Console):
+    """A console that takes strings as they are."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **more)
+
+    def print(self, *objects: Any, **more: Any) -> None:
+        super().print(*(visible(one) if isinstance(one, str) else _literal(one) for one in objects), **more)
+
+
+class _Table(Table):
+    """A table whose cells are text, whatever they look like."""
+
+    def add_row(self, *cells: RenderableType | None, **more: Any) -> None:
+        super().add_row(*(_literal(cell) for cell in cells), **more)
+
+
+out = _Plain(width=_WIDTH)
+err = _Plain(stderr=True)
 
 QUIET_LIBRARIES = (
     "httpx",
@@ -66,12 +91,57 @@ def progress() -> Progress:
 
 def table(*columns: str, title: str | None = None, numbers: tuple[str, ...] = ()) -> Table:
     """A plain table; `numbers` names the columns that are aligned to the right."""
-    made = Table(
-        title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False
+    made = _Table(
+        title=None if title is None else Text(visible(title), style="bold"),
+        title_justify="left",
+        header_style="bold",
+        box=None,
+        pad_edge=False,
     )
     for column in columns:
-        made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+        made.add_column(
+            Text(visible(column)), justify="right" if column in numbers else "left", overflow="fold"
+        )
     return made
+
+
+def document(value: object) -> None:
+    """One JSON document on standard output, in UTF-8; on a terminal, what could steer it is escaped."""
+    text = json.dumps(value, default=str, ensure_ascii=False, indent=2)
+    if sys.stdout.isatty():
+        text = "".join(_escaped(char) if _steers(char) else char for char in text)
+    sys.stdout.write(f"{text}\n")
+
+
+def _escaped(char: str) -> str:
+    """As JSON may have it in a string."""
+    return "\\u007f" if char == "\x7f" else json.dumps(char)[1:-1]
+
+
+def visible(text: str) -> str:
+    """The text with a sign in place of every character that could steer a terminal, but line breaks and tabs."""
+    if text.isprintable():
+        return text
+    return "".join("\N{REPLACEMENT CHARACTER}" if _steers(char) else char for char in text)
+
+
+def _steers(char: str) -> bool:
+    """Whether a character is a control, a direction mark or nothing at all; the joiners of scripts and emoji are not."""
+    return (
+        not char.isprintable()
+        and char not in "\n\t\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
+        and unicodedata.category(char) != "Zs"
+    )
+
+
+def _literal(cell: object) -> Any:
+    """A string as text; text of which nothing steers."""
+    if isinstance(cell, str):
+        return Text(visible(cell))
+    if isinstance(cell, Text) and not cell.plain.isprintable():
+        cell = cell.copy()
+        cell.plain = visible(cell.plain)
+    return cell
 
 
 def number(value: int | None) -> str:
@@ -88,9 +158,7 @@ def value(text: str | None) -> Text:
     """Somebody's text in a cell: on one line, short, with nothing in it that could steer a terminal or a layout."""
     if text is None:
         return Text("blank", style="italic dim")
-    shown = "".join(
-        char if char.isprintable() else "⏎" if char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text
-    )
+    shown = visible(text).replace("\n", "⏎").replace("\t", " ")
     return Text(shown if len(shown) <= 60 else f"{shown[:59]}…")
 
 

@@ -1,6 +1,5 @@
 """The part of `crm-sync check` about what changed in a CRM's objects since they were last synced."""
 
-import getpass
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -16,6 +15,7 @@ from crm_sync.core.spec import ConnectionSpec, StreamSpec
 from crm_sync.hub import schema
 from crm_sync.hub.drifted import Drifted, drifted, place_of
 from crm_sync.hub.store import Store
+from crm_sync.steps.person import person
 
 
 def changed(url: str, crm: Crm | None, connection: ConnectionSpec) -> list[Drifted]:
@@ -32,7 +32,7 @@ def changed(url: str, crm: Crm | None, connection: ConnectionSpec) -> list[Drift
 def acknowledge(url: str, ids: Sequence[int]) -> None:
     """Note that a person has seen these changes. Raises SyncError if one of them is not open; then none is noted."""
     with Store(url) as store, store.transaction() as conn:
-        missing = sorted(set(ids) - schema.acknowledge(conn, ids, getpass.getuser()))
+        missing = sorted(set(ids) - schema.acknowledge(conn, ids, person()))
         if missing:
             raise SyncError(f"no open change has the id {', '.join(map(str, missing))}; see `crm-sync check`")
     console.out.print(f"acknowledged: {', '.join(map(str, sorted(set(ids))))}; the next sync goes by it")

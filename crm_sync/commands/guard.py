@@ -1,7 +1,5 @@
 """`crm-sync guard`: what was held back, and the word that lets it through."""
 
-import getpass
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +14,7 @@ from crm_sync.core.errors import SyncError
 from crm_sync.hub import holds
 from crm_sync.hub.holds import Hold
 from crm_sync.hub.store import Store
+from crm_sync.steps.person import person
 
 EVERY = ("open", "confirmed", "done", "withdrawn")
 
@@ -32,9 +31,7 @@ def listed(connection: str, entity: str, *, ended: bool, limit: int, as_json: bo
         found = holds.find(store.conn, connection=connection, entity=entity, statuses=statuses, limit=limit)
     if as_json:
         rows = [asdict(hold) for hold in found]
-        console.out.print(
-            json.dumps(rows, default=str, ensure_ascii=False, indent=2), soft_wrap=True, markup=False
-        )
+        console.document(rows)
     elif found:
         console.out.print(_table(found))
     else:
@@ -54,7 +51,7 @@ def confirm(number: int, *, by: str, yes: bool) -> int:
             console.out.print("nothing was changed; it stays held back")
             return 0
         with store.transaction() as conn:
-            if holds.confirm(conn, number, by or getpass.getuser()) is None:
+            if holds.confirm(conn, number, person(by)) is None:
                 raise SyncError(_not_open(number, found, store))
     console.out.print(f"confirmed: the next sync of {found[0].stream} lets it through")
     return 0

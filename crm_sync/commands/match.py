@@ -1,6 +1,5 @@
 """`crm-sync match`: who is who, before and after a first sync, in a terminal; what people decide is in `match_review.py`."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -40,11 +39,7 @@ def preview(words: Sequence[str], *, read: bool, as_json: bool) -> int:
         found = steps.preview(store, crm, here.system, chosen, read=read, told=status.update)
     mask = mask_of(here)
     if as_json:
-        console.out.print(
-            json.dumps(_as_json(found, mask), default=str, ensure_ascii=False, indent=2),
-            soft_wrap=True,
-            markup=False,
-        )
+        console.document(_as_json(found, mask))
     else:
         _show(found, mask)
     return 0 if found.clear else 1
@@ -67,9 +62,7 @@ def doubled(words: Sequence[str], *, limit: int, as_json: bool) -> int:
     mask = mask_of(here)
     if as_json:
         said = {"counts": [asdict(c) for c in counts], "groups": [_group(g, mask) for g in groups]}
-        console.out.print(
-            json.dumps(said, default=str, ensure_ascii=False, indent=2), soft_wrap=True, markup=False
-        )
+        console.document(said)
     elif not groups:
         console.out.print("no doubles in what has been read")
     else:

@@ -1,7 +1,5 @@
 """`crm-sync match --review`, `decide` and `reopen`: records that may be the same, and a person's word about them."""
 
-import getpass
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -16,6 +14,7 @@ from crm_sync.core.spec import StreamSpec
 from crm_sync.hub import match_decisions
 from crm_sync.hub.match_decisions import MatchConflict
 from crm_sync.hub.store import Store
+from crm_sync.steps.person import person
 
 
 def review(words: Sequence[str], *, limit: int, as_json: bool) -> int:
@@ -28,9 +27,7 @@ def review(words: Sequence[str], *, limit: int, as_json: bool) -> int:
         shown = [row for key in streams for row in _conflicts(store, streams[key], found[:limit], mask)]
         shown.sort(key=lambda row: row["id"])
     if as_json:
-        console.out.print(
-            json.dumps(shown, default=str, ensure_ascii=False, indent=2), soft_wrap=True, markup=False
-        )
+        console.document(shown)
     elif not found:
         console.out.print("no open match conflicts")
     else:
@@ -68,7 +65,7 @@ def decide(words: Sequence[str], *, hub_id: str, new: bool) -> int:
         for stream, conflict in _chosen(here, conn, ids):
             if partner is not None and (why := match_decisions.free(conn, stream, partner, conflict.id)):
                 raise SyncError(why)
-            match_decisions.decide(conn, stream, conflict, partner, getpass.getuser())
+            match_decisions.decide(conn, stream, conflict, partner, person())
     console.out.print(f"decided: {len(ids)}; the next sync follows")
     return 0
 
@@ -81,7 +78,7 @@ def reopen(words: Sequence[str]) -> int:
         for stream, conflict in _chosen(here, conn, ids):
             if conflict.decision is None:
                 raise SyncError(f"match conflict {conflict.id} is not decided; there is nothing to withdraw")
-            match_decisions.reopen(conn, stream, conflict, getpass.getuser())
+            match_decisions.reopen(conn, stream, conflict, person())
     console.out.print(f"open again: {len(ids)}")
     return 0
 

@@ -1,7 +1,5 @@
 """`crm-sync merges`: hub records of which a CRM made one, in a terminal, and what a person decides about them."""
 
-import getpass
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +14,7 @@ from crm_sync.hub import merges
 from crm_sync.hub.merges import Decision, Waiting
 from crm_sync.hub.sql import hub_table, ident, to_text
 from crm_sync.hub.store import Store
+from crm_sync.steps.person import person
 
 
 def listed(words: Sequence[str], *, limit: int, as_json: bool) -> int:
@@ -27,8 +26,7 @@ def listed(words: Sequence[str], *, limit: int, as_json: bool) -> int:
         found = [m for m in merges.find(store.conn) if (m.connection, m.entity) in chosen]
         shown = [_row(store.conn, here.system.hub_fields(m.entity), m, mask) for m in found[:limit]]
     if as_json:
-        text = json.dumps(shown, default=str, ensure_ascii=False, indent=2)
-        console.out.print(text, soft_wrap=True, markup=False)
+        console.document(shown)
     elif not found:
         console.out.print("no merges to settle")
     else:
@@ -62,7 +60,7 @@ def decide(words: Sequence[str], decision: Decision) -> int:
                     f"#{merge.id}: the hub record that was to stay, {merge.kept_id}, was deleted meanwhile;"
                     f" only --apart is possible: crm-sync merges decide {merge.id} --apart"
                 )
-            merges.decide(conn, merge, decision, getpass.getuser())
+            merges.decide(conn, merge, decision, person())
     console.out.print(f"decided: {len(found)}; the next sync follows")
     return 0
 

@@ -1,6 +1,5 @@
 """`crm-sync parked`: the records that do not go on, by what has to be done, and the word that has them tried again."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -31,9 +30,7 @@ def listed(connection: str, entity: str, code: str, owner: str, *, limit: int, a
             "groups": [asdict(group) for group in groups],
             "parked": [asdict(one) for one in found],
         }
-        console.out.print(
-            json.dumps(document, default=str, ensure_ascii=False, indent=2), soft_wrap=True, markup=False
-        )
+        console.document(document)
     elif groups:
         console.out.print(_groups(groups))
         console.out.print()

@@ -1,24 +1,24 @@
 """`crm-sync plan` and `crm-sync apply`: see what would be written, approve it, write exactly that."""
 
-import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import typer
 
 from crm_sync.commands import console, plan_file, plan_shown
-from crm_sync.commands.person import person
 from crm_sync.commands.workspace import Workspace, workspace
 from crm_sync.core.errors import SyncError
 from crm_sync.core.spec import StreamSpec
 from crm_sync.hub import plan_rows, plans
 from crm_sync.hub.plans import Plan
 from crm_sync.hub.store import Store
+from crm_sync.steps import unread
 from crm_sync.steps.apply import apply as work
 from crm_sync.steps.inbound import inbound
 from crm_sync.steps.options import Options
+from crm_sync.steps.person import person
 from crm_sync.steps.proposal import propose
 
 REFUSED = 100  # records shown
@@ -47,8 +47,13 @@ def make(
                 for stream in streams:
                     inbound(store, crm(stream.connection), stream, Options())
         made = propose(url, streams, crm, origin="person", made_by=who, run_id=run_id)
+    with Store(url) as store:
+        for said in unread.told(store, streams):
+            console.err.print(said, markup=False, soft_wrap=True)
     if made is None:
-        _print({"plan": None, "rows": 0}) if as_json else console.out.print("nothing would be written")
+        console.document({"plan": None, "rows": 0}) if as_json else console.out.print(
+            "nothing would be written"
+        )
         return 0
     with Store(url) as store:
         if out is not None:
@@ -82,7 +87,7 @@ def listed(*, ended: bool, limit: int, as_json: bool) -> int:
         statuses: tuple[plans.Status, ...] = ("proposed", "approved", "applied", "rejected", "expired")
         found = plans.find(store.conn, statuses=statuses if ended else statuses[:2], limit=limit)
     if as_json:
-        _print([plan_file.header(one) for one in found])
+        console.document([plan_file.header(one) for one in found])
     elif found:
         console.out.print(plan_shown.listed(found))
     else:
@@ -135,7 +140,7 @@ def apply(plan: str, *, by: str, yes: bool, as_json: bool) -> int:
             done = work(store, here.system, crm, number)
         refused = plan_rows.refused(store.conn, number, REFUSED)
     if as_json:
-        _print(plan_shown.applied_as_json(done, refused))
+        console.document(plan_shown.applied_as_json(done, refused))
     else:
         plan_shown.applied(done, refused)
     return int(bool(done.refused or done.waiting or done.failures))
@@ -174,7 +179,7 @@ def _show(here: Workspace, store: Store, found: Plan, *, limit: int, as_json: bo
     rows = list(plan_rows.read(store.conn, found.id, limit=limit))
     mask = _mask(here)
     if as_json:
-        _print(plan_shown.as_json(found, rows, mask))
+        console.document(plan_shown.as_json(found, rows, mask))
     else:
         plan_shown.plan(found, rows, mask)
 
@@ -192,7 +197,3 @@ def _mask(here: Workspace) -> plan_shown.Mask:
     from crm_sync.assets.tables import Masking
 
     return Masking(here.system, here.settings)
-
-
-def _print(document: Mapping[str, Any] | Sequence[Any]) -> None:
-    console.out.print(json.dumps(document, default=str, indent=2), soft_wrap=True, markup=False)

@@ -1,6 +1,5 @@
 """`crm-sync status`: how far every stream is."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -49,9 +48,7 @@ def status(*, as_json: bool) -> None:
         healths = {c.name: breaker.health(conn, c.name) for c in here.system.connections}
         states = [state(conn, here.system, stream, healths[stream.connection]) for stream in here.streams()]
     if as_json:
-        console.out.print(
-            json.dumps([asdict(s) for s in states], default=str, indent=2), soft_wrap=True, markup=False
-        )
+        console.document([asdict(s) for s in states])
         return
     numbers = ("linked", "changed", "waiting", "parked", "conflicts")
     table = console.table(

@@ -15,6 +15,7 @@ def sync(words: Sequence[str], flags: Mapping[str, object]) -> int:
         url = here.database()
         from crm_sync.commands import instance, report, runs
         from crm_sync.definitions import build
+        from crm_sync.steps.unread import NOT_CREATED
 
         definitions = build(here.system, here.settings)
     done: list[runs.Run] = []
@@ -42,7 +43,9 @@ def sync(words: Sequence[str], flags: Mapping[str, object]) -> int:
             note for step in steps for note in step.notes if note.startswith("guard: ")
         ):
             console.out.print(note, markup=False, soft_wrap=True)
-    for note in dict.fromkeys(n for step in steps for n in step.notes if n.startswith("approval: ")):
+    for note in dict.fromkeys(
+        n for step in steps for n in step.notes if n.startswith(("approval: ", NOT_CREATED))
+    ):
         console.out.print(note, markup=False, soft_wrap=True)
     for text in (text for run in done for text in run.stopped):
         console.err.print(f"stopped: {text}", markup=False, soft_wrap=True)

@@ -1,22 +1,19 @@
 """`crm-sync undo`: put back what the sync wrote in a run or a period."""
 
-import json
 import uuid
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import psycopg
 import typer
 
 from crm_sync.commands import console, undo_shown
-from crm_sync.commands.person import person
 from crm_sync.commands.workspace import Workspace, workspace
 from crm_sync.core.errors import SyncError
 from crm_sync.core.undo import Fate
 from crm_sync.hub import undo as memory
 from crm_sync.hub.store import Store
 from crm_sync.hub.undo import Selection
+from crm_sync.steps.person import person
 from crm_sync.steps.undo import Undo
 from crm_sync.steps.undo_told import Applied, Planned
 
@@ -57,7 +54,7 @@ def undo(
         number, whole = planned.number(Fate.UNDO), planned.records_to_undo()
         if dry_run or not (number or whole):
             if as_json:
-                _print({**shown, "applied": None})
+                console.document({**shown, "applied": None})
             return 0 if dry_run else _status(planned)
         if not yes and not typer.confirm(undo_shown.question(planned), err=as_json):
             console.err.print("nothing was changed")
@@ -66,7 +63,7 @@ def undo(
             applied = work.apply(selection, who)
         after = work.planned(planned.journal_rows)
         if as_json:
-            _print({**shown, "applied": undo_shown.applied_as_json(applied, after)})
+            console.document({**shown, "applied": undo_shown.applied_as_json(applied, after)})
         else:
             undo_shown.applied(own, planned, applied, after)
     return _status(after, applied)
@@ -147,8 +144,3 @@ def _mask(here: Workspace) -> undo_shown.Mask:
     from crm_sync.assets.tables import Masking
 
     return Masking(here.system, here.settings)
-
-
-def _print(document: Mapping[str, Any]) -> None:
-    text = json.dumps(document, default=str, ensure_ascii=False, indent=2)
-    console.out.print(text, soft_wrap=True, markup=False)

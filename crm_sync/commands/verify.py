@@ -1,6 +1,5 @@
 """`crm-sync verify`: whether the CRMs and the hub agree, with an explanation for every difference."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -43,8 +42,7 @@ def verify(
         mask = _mask(here)
         if as_json:
             document = [_as_json(found[s.name], s, shares[s.name], mask, limit) for s in chosen]
-            text = json.dumps(document, default=str, ensure_ascii=False, indent=2)
-            console.out.print(text, soft_wrap=True, markup=False)
+            console.document(document)
         else:
             _show(chosen, found, mask, limit)
         if repair:

@@ -1,6 +1,5 @@
 """`crm-sync why`: the story of a record in a terminal."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -36,7 +35,7 @@ def why(entity: str, text: str, field: str | None, *, limit: int, as_json: bool)
 
         story = masked(story, Masking(here.system, here.settings))
     if as_json:
-        _print_json(asdict(story))
+        console.document(asdict(story))
     else:
         _show(story)
     return 0
@@ -53,7 +52,7 @@ def _searched(here: Workspace, entity: str) -> str:
 def _several(entity: str, found: Sequence[Found], *, as_json: bool) -> None:
     shown = found[: steps.MOST_FOUND]
     if as_json:
-        _print_json({"several": [{"id": hit.name, "by": hit.by} for hit in shown]})
+        console.document({"several": [{"id": hit.name, "by": hit.by} for hit in shown]})
         return
     more = " and more" if len(found) > len(shown) else ""
     console.out.print(f"{len(shown)} records{more} are meant; ask for one of them by its id:")
@@ -61,12 +60,6 @@ def _several(entity: str, found: Sequence[Found], *, as_json: bool) -> None:
     for hit in shown:
         table.add_row(_text(hit.name), _text(hit.by))
     console.out.print(table)
-
-
-def _print_json(value: object) -> None:
-    console.out.print(
-        json.dumps(value, default=str, ensure_ascii=False, indent=2), soft_wrap=True, markup=False
-    )
 
 
 def _show(story: Story) -> None:

@@ -9,6 +9,11 @@ import httpx
 
 from crm_sync.core.errors import CrmError, ErrorClass
 
+
+class SlowError(CrmError):
+    """No answer came in time to a request that may be sent again."""
+
+
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _BY_STATUS = {
     401: ErrorClass.AUTH,
@@ -52,7 +57,8 @@ def unreachable(
     if isinstance(error, _NEVER_SENT):
         return CrmError(ErrorClass.TRANSIENT, f"{connection}: cannot reach {where} ({what})")
     if idempotent:
-        return CrmError(ErrorClass.TRANSIENT, f"{connection}: no whole answer from {where} ({what})")
+        kind = SlowError if isinstance(error, httpx.ReadTimeout) else CrmError
+        return kind(ErrorClass.TRANSIENT, f"{connection}: no whole answer from {where} ({what})")
     return CrmError(
         ErrorClass.UNKNOWN_OUTCOME,
         f"{connection}: no answer from {where} ({what}); the request may have taken effect",

@@ -136,17 +136,24 @@ class Transport:
         data: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         stream: bool = False,
+        once_if_slow: bool = False,
     ) -> httpx.Response:
         """Send a request and return its successful (2xx) answer.
 
         idempotent: sending it twice does no more than sending it once; then every transient failure is tried
         again. Otherwise only failures that certainly had no effect are. `content` must be bytes, or an iterable
-        that can be iterated again. With `stream` the body is not read yet: see download.py, or close it.
+        that can be iterated again. With `stream` the body is not read yet: see download.py, or close it. once_if_slow:
+        what got no answer in time is not asked again (`SlowError`).
 
         Raises CrmError, class UNKNOWN_OUTCOME where a request that is not idempotent may have taken effect.
         """
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(self._worth_another_try),
+            retry=tenacity.retry_if_exception(
+                lambda error: (
+                    self._worth_another_try(error)
+                    and not (once_if_slow and isinstance(error, failures.SlowError))
+                )
+            ),
             wait=self._wait,
             stop=self._no_more,
             sleep=self.settings.sleep,

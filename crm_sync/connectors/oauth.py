@@ -14,13 +14,16 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import httpx
 import jwt
 
+from crm_sync.connectors import oauth_refusals
 from crm_sync.connectors.crm import Renew, TokenStore
 from crm_sync.connectors.http import Transport, TransportSettings
+from crm_sync.connectors.oauth_refusals import LostLoginError
 from crm_sync.core.errors import CrmError, ErrorClass
 
 Token = Mapping[str, Any]
@@ -33,31 +36,6 @@ asked for a token."""
 _ASSERTION_LIFE = 180.0  # seconds that a signed assertion is valid
 _PATIENCE = 60.0  # seconds for an answer: with rotating refresh tokens, the login is lost with the answer
 _WRONG_CLOCK = 60.0  # seconds by which two clocks must differ to be the reason why an assertion is refused
-
-# RFC 6749 5.2, and what Salesforce and HubSpot add. True: the person has to connect again; False: a setting is wrong.
-_RECONNECT = {
-    "invalid_grant": True,
-    "access_denied": True,
-    "inactive_user": True,
-    "inactive_org": True,
-    "invalid_client": False,
-    "invalid_client_id": False,
-    "unauthorized_client": False,
-    "unsupported_grant_type": False,
-    "invalid_app_access": False,
-    "invalid_scope": False,
-    "redirect_uri_mismatch": False,
-}
-# Descriptions that make an invalid_grant a matter of settings (Salesforce tells them apart by text only).
-_SETTINGS = (
-    "audience is invalid",
-    "invalid assertion",
-    "hasn't approved this consumer",
-    "not admin approved",
-    "no client credentials user enabled",
-    "not supported on this domain",
-    "ip restricted",
-)
 
 
 class Grant(Protocol):
@@ -102,7 +80,9 @@ class TokenEndpoint:
 
     def _transport(self) -> Transport:
         patient = replace(self.settings, timeout=max(self.settings.timeout, _PATIENCE))
-        return Transport(self.connection, self.url, patient, classify=self._refusal)
+        return Transport(
+            self.connection, self.url, patient, classify=partial(oauth_refusals.refusal, self.connection)
+        )
 
     def _asked(self, transport: Transport, form: Mapping[str, str]) -> dict[str, Any]:
         try:
@@ -127,38 +107,14 @@ class TokenEndpoint:
         secret = {} if self.client_secret is None else {"client_secret": self.client_secret}
         return {"client_id": self.client_id, **secret}
 
-    def _refusal(self, response: httpx.Response) -> CrmError | None:
-        if response.status_code == 429 or response.status_code >= 500:
-            return None
-        body: Any = None
-        with suppress(ValueError):
-            body = response.json()
-        if not isinstance(body, dict):
-            return None
-        code = str(body.get("error") or body.get("status") or "")
-        told = str(body.get("error_description") or body.get("message") or "")
-        if code == "rate_limit_exceeded":
-            return CrmError(ErrorClass.RATE_LIMIT, f"{self.connection}: too many token requests", code=code)
-        # HubSpot's older endpoint says BAD_REFRESH_TOKEN and the like in `status`.
-        reconnect = _RECONNECT.get(code.lower(), "refresh_token" in code.lower())
-        if any(phrase in told.lower() for phrase in _SETTINGS):
-            reconnect = False
-        advice = (
-            "connect this account again (its login was withdrawn or has expired)"
-            if reconnect
-            else "correct the auth settings in the connection file or in the vendor's app"
-        )
-        said = ": ".join(part for part in (code, told[:200]) if part) or f"status {response.status_code}"
-        text = f"{self.connection}: no access token from {response.request.url.host} ({said}); {advice}"
-        return CrmError(ErrorClass.AUTH, text, code=code or None)
-
 
 @dataclass(frozen=True, slots=True)
 class RefreshTokenGrant:
     """RFC 6749 section 6, with rotation: a new refresh token in the answer replaces the old one.
 
-    first: the refresh token of the connection file, used while the store has none, and when the stored one is
-    refused (the person connected again and changed the setting).
+    first: the refresh token of the connection file, used while the store has none, and when the stored one is refused
+    for good (the person connected again and changed the setting). Not when the refusal may pass: a token that was
+    rotated away long ago looks like a stolen one, and a vendor may withdraw the login for it.
     """
 
     endpoint: TokenEndpoint
@@ -175,8 +131,8 @@ class RefreshTokenGrant:
         for candidate in candidates:
             try:
                 token = self._ask(candidate)
-            except CrmError as error:
-                if error.error_class is not ErrorClass.AUTH or candidate == candidates[-1]:
+            except LostLoginError:
+                if candidate == candidates[-1]:
                     raise
             else:
                 return {"refresh_token": candidate, **token}

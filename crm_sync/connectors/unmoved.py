@@ -52,13 +52,17 @@ def types_of(stream: StreamSpec) -> dict[str, FieldType]:
 
 
 def sifted(
-    types: Mapping[str, FieldType], operations: Sequence[Operation], now: Now
+    types: Mapping[str, FieldType], operations: Sequence[Operation], now: Now, merged: Collection[str] = ()
 ) -> tuple[list[Operation], list[Result]]:
-    """The operations that may be sent, and the results of those whose records have moved."""
+    """The operations that may be sent, and the results of those whose records have moved. merged: ids that stand for
+    another record by now."""
     ready: list[Operation] = []
     refused: list[Result] = []
     for operation in operations:
-        result = moved(types, operation, now.get(operation.crm_id or "", {}))
+        if operation.crm_id in merged:
+            result: Result | None = elsewhere(operation)
+        else:
+            result = moved(types, operation, now.get(operation.crm_id or "", {}))
         if result is None:
             ready.append(operation)
         else:
@@ -85,6 +89,12 @@ def moved(
         return None
     text = f"changed in the CRM since it was last read: {', '.join(names)}"
     return Result.refused(operation, RecordError(ErrorClass.MOVED, CODE, text, names))
+
+
+def elsewhere(operation: Operation) -> Result:
+    """The result of an operation whose record was merged into another: what that one says nobody has compared."""
+    text = "merged into another record of the CRM since it was last read"
+    return Result.refused(operation, RecordError(ErrorClass.MOVED, CODE, text))
 
 
 def same(kind: FieldType, one: str | None, other: str | None) -> bool:

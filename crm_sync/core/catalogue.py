@@ -127,7 +127,7 @@ OWN: tuple[Entry, ...] = (
     entry("FIELD_READ_ONLY", _C.PERMISSION, "The CRM does not let the CRM's user write the field.",
           "Give the CRM's user the right to edit the field, or make it `inbound` in the connection file."),
     # which record belongs to which
-    entry("MATCH_WAITS", _C.VALIDATION, "A CRM record that matches this one is not linked yet.",
+    entry("MATCH_WAITS", _C.VALIDATION, "A CRM record that matches this one, or carries its id, is not linked yet.",
           "Wait until that record is linked; if it is parked, mend that one.", _NOBODY),
     entry("AMBIGUOUS_MATCH", _C.VALIDATION, "Several hub records match the CRM record equally well.",
           "Merge the doubles, or correct the value by which they match."),

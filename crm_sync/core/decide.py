@@ -7,11 +7,10 @@ them asks again, so that running any of them twice, late or after a crash is har
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from enum import StrEnum
-from uuid import UUID
 
 from crm_sync.core import rivals, rules
+from crm_sync.core.difference import Difference
 from crm_sync.core.normalise import Invalid, to_crm, to_hub
 from crm_sync.core.rules import Rule
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, Policy, Rival, StreamSpec
@@ -23,64 +22,7 @@ OVERWRITTEN = "outbound field: the hub overwrites what was changed in the CRM"
 """The reason of such a write; the journal is asked by it how often that was."""
 
 LANDED = "a write of ours whose answer was lost landed late in the CRM: the hub's value is sent again"
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A field of a linked record whose now differs from its then, or that was never agreed on.
-
-    Values are canonical text, each in its own side's terms. crm_at: the CRM record's modification time, the
-    latest time at which the field can have changed there. hub_at / hub_by: when our field (or, if not
-    hub_at_is_of_field, our record) was last changed, and by whom: "hub" or the connection whose value was taken.
-    crm_as_hub / hub_as_crm: references translated through the links; unused for other types. decision: what a
-    person decided about exactly these two values, in that conflict. overwrites: how often the CRM's changes of an
-    outbound field were overwritten in a row, without a change in the hub; made_by_crm: one of these writes sent the
-    same value over the CRM's present one, and reading it back showed that one again. landed: the CRM's value is what a
-    write of ours was to set whose answer never came, and which was not there when we looked.
-    """
-
-    hub_id: UUID
-    crm_id: str
-    hub_version: str
-    field: str
-    hub_now: str | None
-    hub_then: str | None
-    crm_now: str | None
-    crm_then: str | None
-    hub_changed: bool
-    crm_changed: bool
-    agreed: bool
-    crm_at: datetime | None = None
-    crm_as_hub: str | None = None
-    hub_as_crm: str | None = None
-    hub_at: datetime | None = None
-    hub_by: str | None = None
-    hub_at_is_of_field: bool = False
-    decision: str | None = None
-    decided_by: str | None = None
-    conflict: int | None = None
-    overwrites: int = 0
-    made_by_crm: bool = False
-    landed: bool = False
-    rules: tuple[Rule, ...] = ()
-    hub_rules: tuple[Rule, ...] = ()
-
-    @property
-    def evidence(self) -> str:
-        """How much the times tell: whether ours is the field's own or only its record's; a CRM has only the latter."""
-        ours = (
-            "unknown" if self.hub_at is None else "field time" if self.hub_at_is_of_field else "record time"
-        )
-        return f"hub {ours}, CRM {'unknown' if self.crm_at is None else 'record time'}"
-
-    @property
-    def decided(self) -> str:
-        """A decision as the journal has it."""
-        return self.named(f"decided by {self.decided_by}")
-
-    def named(self, reason: str) -> str:
-        """A reason with the number of the conflict, if there is one about these two values."""
-        return reason if self.conflict is None else f"{reason} (conflict {self.conflict})"
+LANDED_OR_TYPED = "the CRM says what a lost write of ours was to set: it came late, or somebody typed it"
 
 
 class Kind(StrEnum):
@@ -128,7 +70,7 @@ class Waiting:
 WAITING = Waiting()
 
 
-def decide(  # noqa: PLR0911 - the truth table, one line a row
+def decide(  # noqa: C901, PLR0911 - the truth table, one line a row
     d: Difference, spec: FieldSpec, meaning: Meaning, *, force: bool = False
 ) -> Verdict:
     """The verdict about one field: the whole truth table of the design, in order."""
@@ -146,14 +88,29 @@ def decide(  # noqa: PLR0911 - the truth table, one line a row
         return _take(d, meaning, "inbound field: the CRM is the authority")
     if spec.direction is Direction.OUTBOUND:
         return _outbound(d, meaning)
-    if d.agreed and not d.hub_changed and not d.landed:
+    if d.landed or d.maybe_landed:
+        return _landed(d, spec, meaning)
+    if d.agreed and not d.hub_changed:
         return _take(d, meaning, "changed in the CRM")
-    if d.landed or (d.agreed and not d.crm_changed):
-        return _push(d, meaning, LANDED if d.landed else "changed in the hub")
+    if d.agreed and not d.crm_changed:
+        return _push(d, meaning, "changed in the hub")
     if not d.agreed and d.crm_now is None:
         return _push(d, meaning, "first agreement: blank in the CRM")
     if not d.agreed and d.hub_now is None:
         return _take(d, meaning, "first agreement: blank in the hub")
+    return _dispute(d, spec, meaning)
+
+
+def _landed(d: Difference, spec: FieldSpec, meaning: Meaning) -> Verdict:
+    """The CRM says what a lost write of ours was to set. Nobody can tell whether that landed late or somebody typed it: who
+    wants to be asked is asked. Where the record was written to later still, perhaps in other fields, its time says nothing
+    about this one, and the field's policy decides as of two changes."""
+    rule = None if d.decision == "skip" else rules.of(d.rules, d.hub_now, d.crm_now)
+    policy = spec.policy if rule is None else rule.policy
+    if d.landed and (policy is not Policy.MANUAL or rule is not None):
+        return _push(d, meaning, LANDED)
+    if policy in (Policy.MANUAL, Policy.MOST_RECENT_WINS):
+        return _open(d, meaning, Policy.MANUAL, LANDED_OR_TYPED)
     return _dispute(d, spec, meaning)
 
 
@@ -230,6 +187,8 @@ def _open(d: Difference, meaning: Meaning, policy: Policy, said: str) -> Verdict
 
 
 def _newer(d: Difference) -> str | None:
+    if d.landed or d.maybe_landed:  # when it was sent the hub's was not there yet
+        return "hub"
     if d.hub_at is None or d.crm_at is None or d.hub_at == d.crm_at:
         return None
     return "crm" if d.crm_at > d.hub_at else "hub"

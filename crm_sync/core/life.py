@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from crm_sync.core import rules
-from crm_sync.core.decide import Difference, Kind, Verdict
+from crm_sync.core.decide import Kind, Verdict
 from crm_sync.core.deletes import DeletePolicy
+from crm_sync.core.difference import Difference
 from crm_sync.core.rules import Rule
 from crm_sync.core.spec import Direction, Policy, StreamSpec
 

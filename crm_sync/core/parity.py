@@ -10,7 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from crm_sync.core.decide import Difference, Kind, decide, meanings
+from crm_sync.core.decide import Kind, decide, meanings
+from crm_sync.core.difference import Difference
 from crm_sync.core.spec import Direction, FieldSpec, StreamSpec
 
 

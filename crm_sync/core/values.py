@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Any
 
-LENGTH_LIMIT = 32_768  # characters; the longest text area of Salesforce is no longer
+LENGTH_LIMIT = 131_072  # characters; the longest text area of Salesforce (HubSpot takes 65,536)
 NUMBER_DIGITS = 1_000  # on either side of the point; Postgres would take 131,072 and 16,383
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -34,15 +34,15 @@ def reading(
 ) -> Reading:
     """The window of a run.
 
-    A run over past day partitions, and every backfill, reads its partitions whole. A run whose partitions reach
+    A backfill, and a run over past day partitions, reads its partitions whole. A run whose partitions reach
     the present goes on from the watermark minus the overlap, wherever in the partitions that lies, so that
-    nothing is lost at midnight; with `full`, or before the first sync, it reads everything. `start_date` replaces
-    the lower bound; the watermark then only moves if nothing before it was left out.
+    nothing is lost at midnight; before the first sync it reads everything, and so does a run with `full` that is no
+    backfill, whatever its partitions. `start_date` replaces the lower bound; the watermark then only moves if nothing
+    before it was left out. now: when the run began, for a partition may be over when a stream's turn comes.
     """
-    live = partition is None or partition[1] > now
-    if not live or (backfill and partition is not None):
-        start, end = partition if partition is not None else (None, None)
-        return Reading(_later(start, start_date), None if live else end, full=False, moves=False)
+    if partition is not None and (backfill or not (full or partition[1] > now)):
+        first, end = partition
+        return Reading(_later(first, start_date), None if end > now else end, full=False, moves=False)
     start = None if full or watermark is None else watermark - overlap
     if start_date is not None:
         gapless = watermark is not None and start_date <= watermark

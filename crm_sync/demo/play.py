@@ -196,7 +196,9 @@ def _serve(here: World, dagster_home: Path, port: int) -> None:
         address = f"http://127.0.0.1:{port}"
         with console.err.status("starting the Dagster UI"):
             _wait(address, process, log_file)
-        console.out.print(f"\n[bold]Review the open conflicts:[/] {address}{links.check('contact')}")
+        console.out.print(
+            f"\n[bold]Review the open conflicts:[/] {address}{links.check('contact')}", markup=True
+        )
         console.out.print(f"Everything else:            {address}/asset-groups")
         console.out.print("\nCtrl-C ends the demo and everything it started.")
         try:

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
+from rich.text import Text
+
 from crm_sync.commands import console
 from crm_sync.commands import report as run_report
 from crm_sync.commands.runs import Run, Step
@@ -36,7 +38,7 @@ class Story:
     @contextmanager
     def phase(self, name: str, *, spin: bool = False) -> Iterator[None]:
         """Measure a part of the demo; `spin` shows that something goes on, where no bar does."""
-        console.err.print(f"[dim]… {name}[/]")
+        console.err.print(f"[dim]… {name}[/]", markup=True)
         started = time.monotonic()
         with console.err.status(name) if spin else nullcontext():
             yield
@@ -50,7 +52,8 @@ class Story:
         for run in runs[1:-1]:
             console.out.print(run_report.steps(run.steps, system.entities, title=f"{title}, once more"))
         console.out.print(
-            f"[dim]Run {again} more time{'s' if again != 1 else ''}, until nothing was written any more.[/]"
+            f"[dim]Run {again} more time{'s' if again != 1 else ''}, until nothing was written any more.[/]",
+            markup=True,
         )
         self._tell_calls(runs)
 
@@ -70,7 +73,8 @@ class Story:
     def tell_edits(self, expected: Expected) -> None:
         sides = ", ".join(f"{n} in {side}" for side, n in expected.edits.items())
         console.out.print(
-            f"\n[bold]People edit:[/] {sides}; {len(expected.disputes)} of the fields on two sides at once."
+            f"\n[bold]People edit:[/] {sides}; {len(expected.disputes)} of the fields on two sides at once.",
+            markup=True,
         )
 
     def tell_third(self, run: Run, system: System) -> None:
@@ -100,7 +104,8 @@ class Story:
         where = Counter(f"{connection}/{entity} {name}" for connection, entity, _, name in proof.conflicts)
         console.out.print(
             f"\n[bold]{len(proof.conflicts)} open conflicts[/] wait for a person: "
-            + ", ".join(f"{n} {what}" for what, n in sorted(where.items()))
+            + ", ".join(f"{n} {what}" for what, n in sorted(where.items())),
+            markup=True,
         )
         parked = console.table(
             "stream", "field", "reason", title=f"{len(proof.parked)} parked, because a value is invalid"
@@ -110,18 +115,19 @@ class Story:
         console.out.print()
         console.out.print(parked)
         if proof.complaints:
-            console.out.print(f"\n[bold red]{len(proof.complaints)} unexplained differences[/]")
+            console.out.print(f"\n[bold red]{len(proof.complaints)} unexplained differences[/]", markup=True)
             for complaint in proof.complaints[:SHOWN]:
                 console.out.print(f"  {complaint}", markup=False)
         else:
             console.out.print(
-                "\n[bold green]Hub, Salesforce and HubSpot agree on every mapped field[/] apart from these."
+                "\n[bold green]Hub, Salesforce and HubSpot agree on every mapped field[/] apart from these.",
+                markup=True,
             )
 
     def tell_times(self) -> None:
         table = console.table("", "seconds", title="Time", numbers=("seconds",))
         for name, seconds in self._seconds.items():
             table.add_row(name, f"{seconds:.1f}")
-        table.add_row("[bold]all[/]", f"[bold]{sum(self._seconds.values()):.1f}[/]")
+        table.add_row(Text("all", style="bold"), Text(f"{sum(self._seconds.values()):.1f}", style="bold"))
         console.out.print()
         console.out.print(table)

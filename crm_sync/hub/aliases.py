@@ -42,7 +42,7 @@ def note(conn: Connection, stream: StreamSpec, page: Page, staged: Staged) -> No
             "insert into sync.alias as a (connection, entity, crm_id, survivor, reason)"
             " select %(connection)s, %(entity)s, t.crm_id, t.survivor, 'merged' from {}"
             " on conflict (connection, entity, crm_id) do update set survivor = excluded.survivor, reason = 'merged',"
-            " since = clock_timestamp(), settled_at = null"
+            " since = clock_timestamp(), settled_at = null, seen_at = null"
             " where (a.survivor, a.reason) is distinct from (excluded.survivor, 'merged') returning crm_id"
         ).format(told),
         key,
@@ -71,7 +71,7 @@ def _shorten(conn: Connection, stream: StreamSpec, noted: Sequence[str]) -> None
     """Whoever was merged into one of these, which are merged themselves, means the last of the chain."""
     for _ in range(HOPS):
         rows = conn.execute(
-            "update sync.alias a set survivor = b.survivor from sync.alias b where a.connection = %(connection)s"
+            "update sync.alias a set survivor = b.survivor, seen_at = null from sync.alias b where a.connection = %(connection)s"
             " and a.entity = %(entity)s and a.survivor = any(%(noted)s) and b.connection = a.connection"
             " and b.entity = a.entity and b.crm_id = a.survivor and b.survivor <> a.crm_id returning a.crm_id",
             {"connection": stream.connection, "entity": stream.entity, "noted": list(noted)},

@@ -15,7 +15,7 @@ from crm_sync.core.spec import FieldSpec, StreamSpec
 from crm_sync.hub import conversion_partners, match_conflicts, similar
 from crm_sync.hub.apart import not_apart
 from crm_sync.hub.similar import Review
-from crm_sync.hub.sql import base_table, hub_table, ident, match_key
+from crm_sync.hub.sql import base_table, hub_table, ident, match_key, mirror_table
 
 EXTERNAL_ID = "external id"
 SCORE = "score"
@@ -56,17 +56,26 @@ def _keep_out(conn: Connection, stream: StreamSpec) -> None:
 
 
 def _by_external_id(conn: Connection, stream: StreamSpec) -> None:
+    """A hub record whose CRM record is deleted is free, unless it is archived: what carries its id now was created in the
+    place of the deleted one, by us or by a person. Its link moves (`life_sent.move`)."""
     is_id = "'^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'"
     conn.execute(
         sql.SQL(
             "with given as materialized (select n, lower(hub_id)::uuid as id from unlinked"
             " where case when hub_id ~* {is_id} then true else false end),"
             " free as (select distinct on (g.id) g.n, g.id from given g"
-            " cross join lateral (select h.id from {hub} h where h.id = g.id offset 0) h"
-            " left join lateral (select b.hub_id from {base} b where b.hub_id = g.id offset 0) b on true"
-            " where b.hub_id is null order by g.id, g.n)"
+            " cross join lateral (select h.id, h.archived_at from {hub} h where h.id = g.id offset 0) h"
+            " left join lateral (select b.hub_id, b.crm_id from {base} b where b.hub_id = g.id offset 0) b on true"
+            " left join lateral (select m.crm_id from {mirror} m where m.crm_id = b.crm_id and m.deleted"
+            " and m.merged_into is null and not m.lead_converted offset 0) gone on true"
+            " where b.hub_id is null or h.archived_at is null and gone.crm_id is not null order by g.id, g.n)"
             " update unlinked u set found = f.id, rule = 0 from free f where f.n = u.n"
-        ).format(hub=hub_table(stream.entity), base=base_table(stream), is_id=sql.SQL(is_id))
+        ).format(
+            hub=hub_table(stream.entity),
+            base=base_table(stream),
+            mirror=mirror_table(stream),
+            is_id=sql.SQL(is_id),
+        )
     )
 
 

@@ -11,7 +11,8 @@ from uuid import UUID
 from psycopg import Connection, sql
 from psycopg.rows import args_row
 
-from crm_sync.core.decide import OVERWRITTEN, Difference
+from crm_sync.core.decide import LANDED_OR_TYPED, OVERWRITTEN
+from crm_sync.core.difference import Difference
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, StreamSpec
 from crm_sync.hub import aliases, doubts, frozen, rules
 from crm_sync.hub.references_gone import crm_changed
@@ -77,7 +78,7 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
 
     A reference whose target is not linked on this connection, or is gone from the hub, has no translation: it waits.
     Of values that are a conflict already, the CRM's time is the one of then: what we or others wrote since then into
-    other fields of the record makes this one no newer.
+    other fields of the record makes this one no newer; nor does it end the question who has written the value.
 
     Each record is looked up by its keys (`offset 0` and `limit 1` are fences to the planner), so that the cost follows
     the number of records. Left to itself the planner joins every hub row with every mirror row where it knows nothing
@@ -95,7 +96,8 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
         " coalesce(p.changed_at, r.changed_at) as hub_at, coalesce(p.changed_by, r.changed_by) as hub_by,"
         " (p.changed_at is not null) as hub_at_is_of_field,"
         " case when c.status = 'skipped' then 'skip' else c.decision end as decision, c.decided_by, c.id as conflict,"
-        " o.overwrites, o.made_by_crm, {landed} as landed"
+        " o.overwrites, o.made_by_crm, {landed} as landed,"
+        " d.crm_changed and ({sent} or coalesce(c.reason = {unclear}, false)) as maybe_landed"
         " from unnest(%s::uuid[]) i (hub_id)"
         " cross join lateral (select v.* from {view} v where v.hub_id = i.hub_id offset 0) d"
         " cross join lateral ({overwrites}) o"
@@ -103,7 +105,7 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
         " and v.hub_id = d.hub_id and v.field = d.field limit 1) p on true"
         " left join lateral (select v.changed_at, v.changed_by from sync.provenance v where v.entity = {entity}"
         " and v.hub_id = d.hub_id and v.field = '*' limit 1) r on true"
-        " left join lateral (select v.id, v.status, v.decision, v.decided_by, v.crm_changed_at from review.conflict v"
+        " left join lateral (select v.id, v.status, v.decision, v.decided_by, v.crm_changed_at, v.reason from review.conflict v"
         " where v.connection = {connection} and v.entity = {entity} and v.hub_id = d.hub_id and v.field = d.field"
         " and v.status in ('open', 'decided', 'skipped')"
         " and v.hub_value is not distinct from d.hub_now and v.crm_value is not distinct from d.crm_now limit 1) c on true"
@@ -114,11 +116,13 @@ def read(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[
         view=differences_view(stream),
         overwrites=_overwrites(stream),
         landed=doubts.landed(stream),
+        sent=doubts.sent(stream),
+        unclear=sql.Literal(LANDED_OR_TYPED),
         entity=sql.Literal(stream.entity),
         connection=sql.Literal(stream.connection),
     )
     with conn.cursor(row_factory=args_row(Difference)) as cursor:
-        found = cursor.execute(query, [sorted(set(hub_ids))]).fetchall()
+        found = doubts.alike(conn, stream, cursor.execute(query, [sorted(set(hub_ids))]).fetchall())
     held = rules.active(conn, stream.entity)
     if not held:
         return found

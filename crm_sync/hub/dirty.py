@@ -35,6 +35,22 @@ class Entry(NamedTuple):
         return str(self.hub_id) if self.side == "hub" else self.crm_id or ""
 
 
+# Links are looked up by scalar subqueries: whatever the planner believes, that is one index probe a mark.
+_MARKED = (
+    "select case when m.by_hub then 'hub' else 'crm' end, m.version,"
+    " case when m.by_hub then m.hub_id else (select b.hub_id from {base} b where b.crm_id = m.crm_id) end,"
+    " case when m.by_hub then (select b.crm_id from {base} b where b.hub_id = m.hub_id) else m.crm_id end"
+    " from sync.marks(%(stream)s, %(last)s, %(up_to)s, %(size)s) m order by m.version"
+)
+_LINKED = (
+    "select * from (select 'hub', m.version, m.hub_id, (select b.crm_id from {base} b where b.hub_id = m.hub_id) as crm_id"
+    " from sync.mark m where m.stream = %(stream)s and m.by_hub and m.version > %(last)s and m.version <= %(up_to)s"
+    " union all select 'crm', m.version, (select b.hub_id from {base} b where b.crm_id = m.crm_id), m.crm_id"
+    " from sync.mark m where m.stream = %(stream)s and not m.by_hub and m.version > %(last)s and m.version <= %(up_to)s) m"
+    " where m.crm_id is not null order by m.version limit %(size)s"
+)
+
+
 def chunks(
     conn: Connection,
     stream: StreamSpec,
@@ -42,26 +58,22 @@ def chunks(
     *,
     only: Sequence[UUID] | None = None,
     up_to: int | None = None,
+    linked: bool = False,
 ) -> Iterator[list[Entry]]:
     """The queue as it stands at the beginning, oldest first, in chunks of `size` marks; what is marked later, or after
     the version `up_to`, waits for the next run. `only` limits it to these hub records, and looks through the whole
-    queue for them.
+    queue for them. `linked` leaves out hub records that have no link, without fetching them: they stay marked.
 
     A record that was marked twice comes twice, perhaps in two chunks.
     """
     top = conn.execute("select last_value from sync.dirty_version").fetchone()
     last, limit = 0, up_to if up_to is not None else top[0] if top else 0
     number = _number(conn, stream)
-    # Links are looked up by scalar subqueries: whatever the planner believes, that is one index probe a mark.
-    query = sql.SQL(
-        "select case when m.by_hub then 'hub' else 'crm' end, m.version,"
-        " case when m.by_hub then m.hub_id else (select b.hub_id from {base} b where b.crm_id = m.crm_id) end,"
-        " case when m.by_hub then (select b.crm_id from {base} b where b.hub_id = m.hub_id) else m.crm_id end"
-        " from sync.marks(%s, %s, %s, %s) m order by m.version"
-    ).format(base=base_table(stream))
+    query = sql.SQL(_LINKED if linked else _MARKED).format(base=base_table(stream))
+    about = {"stream": number, "up_to": limit, "size": size}
     wanted = None if only is None else set(only)
     while True:
-        rows = conn.execute(query, [number, last, limit, size]).fetchall()
+        rows = conn.execute(query, {**about, "last": last}).fetchall()
         if not rows:
             return
         last = rows[-1][1]
@@ -179,6 +191,19 @@ def count(conn: Connection, stream: StreamSpec) -> int:
     row = conn.execute(
         "select count(*) from (select distinct by_hub, hub_id, crm_id from sync.mark where stream = %s) m",
         [_number(conn, stream)],
+    ).fetchone()
+    return row[0] if row else 0
+
+
+def unlinked(conn: Connection, stream: StreamSpec, only: Sequence[UUID] | None = None) -> int:
+    """How many marked hub records (of these only, if given) have no link; looks at all marks."""
+    row = conn.execute(
+        sql.SQL(
+            "select count(*) from (select distinct hub_id from sync.mark where stream = %s and by_hub) m"
+            " where (select b.crm_id from {base} b where b.hub_id = m.hub_id) is null"
+            " and (%s::uuid[] is null or m.hub_id = any(%s))"
+        ).format(base=base_table(stream)),
+        [_number(conn, stream), only, only],
     ).fetchone()
     return row[0] if row else 0
 

@@ -14,7 +14,7 @@ from crm_sync.core.errors import ErrorClass
 from crm_sync.core.spec import FieldSpec, StreamSpec
 from crm_sync.hub import dirty, intents, parked, told
 from crm_sync.hub.parked import Parked
-from crm_sync.hub.sql import base_table, from_text, hub_table, ident, mirror_table
+from crm_sync.hub.sql import as_object, base_table, from_text, hub_table, ident, mirror_table
 
 CODE = "EXTERNAL_ID_CARRIED"
 
@@ -28,7 +28,7 @@ def held(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> dict[
         sql.SQL(
             "select w.id, m.crm_id, b.hub_id from unnest(%s::uuid[]) w (id)"
             " cross join lateral (select from {hub} h where h.id = w.id and h.archived_at is null offset 0) h"
-            " cross join lateral (select m.crm_id from {mirror} m where m.hub_id is not null"
+            " cross join lateral (select m.crm_id from {mirror} m where length(m.hub_id) = 36"
             " and lower(m.hub_id) = w.id::text and not m.deleted offset 0) m"
             " cross join lateral (select b.hub_id from {base} b where b.crm_id = m.crm_id offset 0) b"
             " where b.hub_id <> w.id order by w.id, m.crm_id"
@@ -44,16 +44,13 @@ def held(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> dict[
 def remember(conn: Connection, stream: StreamSpec, found: Sequence[tuple[UUID, str]]) -> None:
     """Of these creates, each with the CRM record that it has found, those that hit another hub record's: note in the intent
     what the mirror holds of it, before it is told what the record says now."""
-    values = sql.SQL(", ").join(
-        sql.SQL("{}, {}").format(sql.Literal(spec.name), ident("m", spec.name)) for spec in stream.fields
-    )
     conn.execute(
         sql.SQL(
-            "update sync.intent i set old_values = jsonb_build_object({values}) from unnest(%s::uuid[], %s::text[])"
+            "update sync.intent i set old_values = {values} from unnest(%s::uuid[], %s::text[])"
             " f (hub_id, crm_id) join {mirror} m on m.crm_id = f.crm_id join {base} b on b.crm_id = f.crm_id"
             " where b.hub_id <> f.hub_id and i.connection = %s and i.entity = %s and i.hub_id = f.hub_id"
             " and i.kind = 'create'"
-        ).format(values=values, mirror=mirror_table(stream), base=base_table(stream)),
+        ).format(values=as_object(stream.fields, "m"), mirror=mirror_table(stream), base=base_table(stream)),
         [[h for h, _ in found], [c for _, c in found], stream.connection, stream.entity],
     )
 

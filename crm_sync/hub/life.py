@@ -10,8 +10,9 @@ from uuid import UUID
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
-from crm_sync.core.decide import Difference, Verdict
+from crm_sync.core.decide import Verdict
 from crm_sync.core.deletes import PRESENCE
+from crm_sync.core.difference import Difference
 from crm_sync.core.life import Presence, decide_all
 from crm_sync.core.spec import Direction, FieldType, StreamSpec
 from crm_sync.hub import frozen, rules

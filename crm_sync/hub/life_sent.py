@@ -15,7 +15,7 @@ from crm_sync.core.life import Here
 from crm_sync.core.spec import Direction, StreamSpec
 from crm_sync.hub import life
 from crm_sync.hub.intents import Intent, as_json
-from crm_sync.hub.sql import base_table, hub_now, hub_table, ident, mirror_table
+from crm_sync.hub.sql import as_object, base_table, hub_now, hub_table, ident, mirror_table
 
 
 def intent(hub_id: UUID, crm_id: str, hub_state: str | None, reason: str) -> Intent:
@@ -58,17 +58,14 @@ def confirm(
     if not deleted:
         return
     ids = [i.hub_id for i in deleted]
-    values = sql.SQL(", ").join(
-        sql.SQL("{}, {}").format(sql.Literal(spec.name), ident("m", spec.name)) for spec in stream.fields
-    )
     conn.execute(
         sql.SQL(
             "insert into sync.change (run_id, connection, entity, hub_id, crm_id, side, kind, old_value, reason, answer)"
             " select %(run)s, i.connection, i.entity, i.hub_id, i.crm_id, 'crm', 'delete',"
-            " jsonb_strip_nulls(jsonb_build_object({values}))::text, coalesce(i.reasons ->> '', ''), %(answer)s"
+            " jsonb_strip_nulls({values})::text, coalesce(i.reasons ->> '', ''), %(answer)s"
             " from sync.intent i left join {mirror} m on m.crm_id = i.crm_id where i.connection = %(connection)s"
             " and i.entity = %(entity)s and i.kind = 'delete' and i.hub_id = any(%(ids)s) order by i.hub_id"
-        ).format(values=values, mirror=mirror_table(stream)),
+        ).format(values=as_object(stream.fields, "m"), mirror=mirror_table(stream)),
         {
             "run": run_id, "connection": stream.connection, "entity": stream.entity, "ids": ids,
             "answer": as_json({"deleted": answer}),
@@ -92,9 +89,35 @@ def replace(conn: Connection, stream: StreamSpec) -> None:
     """Of the writes in the temporary table `accepted` (confirm.py) those that created a deleted record once more: the
     link moves to the new record. The old one stays known as its double, so that it makes no second hub record if
     somebody takes it out of the recycle bin."""
+    again = sql.SQL(
+        "select a.hub_id, a.crm_id from accepted a where a.kind = 'create' and a.reasons ? {}"
+    ).format(sql.Literal(PRESENCE))
+    _move(conn, stream, again)
+    _link_again(conn, stream)
+
+
+def move(conn: Connection, stream: StreamSpec) -> None:
+    """Those in the temporary table `unlinked` that were found by the id of a hub record which is linked with a deleted
+    record: that link ends, and the deleted one stays known as the double."""
+    rows = conn.execute(
+        sql.SQL(
+            "select u.found, u.crm_id from unlinked u"
+            " cross join lateral (select b.crm_id from {base} b where b.hub_id = u.found offset 0) b"
+            " cross join lateral (select m.crm_id from {mirror} m where m.crm_id = b.crm_id and m.deleted offset 0) m"
+            " where u.rule = 0 and u.found is not null"
+        ).format(base=base_table(stream), mirror=mirror_table(stream))
+    ).fetchall()
+    if rows:
+        found = [[hub_id for hub_id, _ in rows], [crm_id for _, crm_id in rows]]
+        again = sql.SQL("select * from unnest({}::uuid[], {}::text[]) as a (hub_id, crm_id)")
+        _move(conn, stream, again.format(*map(sql.Literal, found)))
+
+
+def _move(conn: Connection, stream: StreamSpec, again: sql.Composable) -> None:
+    """again: hub ids and CRM ids of the new links."""
     conn.execute(
         sql.SQL(
-            "with again as (select a.hub_id, a.crm_id from accepted a where a.kind = 'create' and a.reasons ? {field}),"
+            "with again as materialized ({again}),"
             " old as (delete from {base} b using again a where b.hub_id = a.hub_id and b.crm_id <> a.crm_id"
             " returning b.hub_id, b.crm_id as was, a.crm_id as now),"
             " same as (update {base} b set hub_state = 'present', crm_state = 'present' from again a"
@@ -106,13 +129,12 @@ def replace(conn: Connection, stream: StreamSpec) -> None:
             " on conflict (connection, entity, crm_id) do update set survivor = excluded.survivor,"
             " reason = excluded.reason, hub_id = excluded.hub_id, settled_at = excluded.settled_at"
         ).format(
-            field=sql.Literal(PRESENCE),
+            again=again,
             base=base_table(stream),
             connection=sql.Literal(stream.connection),
             entity=sql.Literal(stream.entity),
         )
     )
-    _link_again(conn, stream)
 
 
 def _link_again(conn: Connection, stream: StreamSpec) -> None:

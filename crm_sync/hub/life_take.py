@@ -3,7 +3,7 @@
 The hub row is locked and compared with the version that was read, as for values (merge.py). A record that comes back
 has what the CRM says now: where that was agreed on, in the hub's own words of then; and in what the CRM does not know,
 what its tombstone kept. An edit in the hub that this CRM had not been told of is such a thing: it is a difference still, and
-decided as any other. All in the caller's transaction.
+decided as any other. What the CRM says anew is told in the journal as any value that is taken. All in the caller's transaction.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from crm_sync.core.normalise import Invalid
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, StreamSpec
 from crm_sync.hub import incoming, life
 from crm_sync.hub.columns import of_returning
-from crm_sync.hub.sql import base_table, from_text, hub_table, ident
+from crm_sync.hub.sql import base_table, from_text, hub_table, ident, to_text
 
 _KINDS = {Here.ARCHIVED: "archive", Here.DELETED: "delete", Here.PRESENT: "restore"}
 
@@ -38,10 +38,16 @@ def apply(
         if not group:
             continue
         _stage(conn, group)
-        if value is Here.PRESENT:
-            refused = _bring_back(conn, stream, group)
+        missing = [v.difference.crm_id for v in group if v.difference.hub_now == Here.DELETED]
+        comes_back = value is Here.PRESENT and bool(missing)
+        if comes_back:
+            refused = incoming.stage(conn, stream, missing)
+            _bring_back(conn, stream)
         _there(conn, stream, value)
         _note(conn, stream, value, run_id)
+        if comes_back:
+            _note_values(conn, stream, run_id)
+            _agree_on_values(conn, stream)
         done |= {row[0] for row in conn.execute("select hub_id from gone_through")}
     conn.execute("select set_config('crm_sync.actor', '', true)")
     by_id = {v.difference.hub_id: v for v in takes}
@@ -81,7 +87,7 @@ def _there(conn: Connection, stream: StreamSpec, value: Here) -> None:
 
 
 def _note(conn: Connection, stream: StreamSpec, value: Here, run_id: str | None) -> None:
-    """Provenance and journal: a deletion keeps the row as it was, a record that came back its values."""
+    """Provenance and journal: a deletion keeps the row as it was."""
     who = {"entity": stream.entity, "connection": stream.connection, "run": run_id, "kind": _KINDS[value]}
     if value is not Here.DELETED:
         conn.execute(
@@ -103,18 +109,18 @@ def _note(conn: Connection, stream: StreamSpec, value: Here, run_id: str | None)
     )
 
 
-def _bring_back(conn: Connection, stream: StreamSpec, group: Sequence[Verdict]) -> list[tuple[str, Invalid]]:
-    """Insert the rows that the hub does not have any more, with their old ids. Their links were never given up."""
-    missing = [v.difference.crm_id for v in group if v.difference.hub_now == Here.DELETED]
-    if not missing:
-        return []
-    refused = incoming.stage(conn, stream, missing)
-    fields = [spec for spec in stream.columns if spec.direction is not Direction.OUTBOUND]
+def _fields(stream: StreamSpec) -> list[FieldSpec]:
+    """What a record that comes back takes from the CRM."""
+    return [spec for spec in stream.columns if spec.direction is not Direction.OUTBOUND]
+
+
+def _bring_back(conn: Connection, stream: StreamSpec) -> None:
+    """Insert the rows in `unlinked`, which the hub does not have any more, with their old ids. Their links were never given up."""
     said = {
         spec.name: sql.SQL("case when {} then {} else {} end").format(
             _unsent(spec), ident("r", spec.name), _meant(spec)
         )
-        for spec in fields
+        for spec in _fields(stream)
     }
     columns = of_returning(
         conn, stream.entity, hub_id=ident("w", "hub_id"), row=ident("t", "row"), typed="r", instead=said
@@ -132,8 +138,57 @@ def _bring_back(conn: Connection, stream: StreamSpec, group: Sequence[Verdict]) 
             tombstone=_tombstone(stream, "w"),
         )
     )
-    _agree_on_values(conn, stream, fields)
-    return refused
+
+
+def _note_values(conn: Connection, stream: StreamSpec, run_id: str | None) -> None:
+    """Provenance and journal of the values that a row which was inserted again did not have when it was deleted: somebody has
+    edited the record in the CRM. To be asked before the base moves. A reference only counts if the CRM says another one:
+    Postgres may have blanked ours."""
+    fields = _fields(stream)
+    if not fields:
+        return
+    rows = sql.SQL(", ").join(
+        sql.SQL("({}, {}, {}, {})").format(
+            sql.Literal(spec.name),
+            to_text(spec, ident("r", spec.name)),
+            to_text(spec, ident("h", spec.name)),
+            sql.SQL("true")
+            if spec.type is not FieldType.REFERENCE
+            else sql.SQL("{} is distinct from {}").format(
+                ident("b", f"{spec.name}_crm"), ident("u", f"{spec.name}_crm")
+            ),
+        )
+        for spec in fields
+    )
+    conn.execute("drop table if exists pg_temp.came_otherwise")
+    conn.execute(
+        sql.SQL(
+            "create temporary table came_otherwise on commit drop as"
+            " select w.hub_id, w.crm_id, w.crm_at, w.reason, v.field, v.old, v.new from unlinked u"
+            " join presence w on w.crm_id = u.crm_id join gone_through g on g.hub_id = w.hub_id"
+            " join {hub} h on h.id = w.hub_id left join {base} b on b.hub_id = w.hub_id {tombstone}"
+            " cross join lateral (values {rows}) as v (field, old, new, counts)"
+            " where t.row ? v.field and v.counts and v.old is distinct from v.new"
+        ).format(
+            hub=hub_table(stream.entity),
+            base=base_table(stream),
+            tombstone=_tombstone(stream, "w"),
+            rows=rows,
+        )
+    )
+    who = {"entity": stream.entity, "connection": stream.connection, "run": run_id}
+    conn.execute(
+        "insert into sync.provenance (entity, hub_id, field, changed_at, changed_by)"
+        " select %(entity)s, hub_id, field, coalesce(crm_at, now()), %(connection)s from came_otherwise"
+        " on conflict (entity, hub_id, field) do update set changed_at = excluded.changed_at, changed_by = excluded.changed_by",
+        who,
+    )
+    conn.execute(
+        "insert into sync.change (run_id, connection, entity, hub_id, crm_id, field, side, kind, old_value, new_value, reason)"
+        " select %(run)s, %(connection)s, %(entity)s, hub_id, crm_id, field, 'hub', 'update', old, new,"
+        " reason || coalesce(current_setting('crm_sync.note', true), '') from came_otherwise order by hub_id, field",
+        who,
+    )
 
 
 def _tombstone(stream: StreamSpec, of: str) -> sql.Composable:
@@ -175,11 +230,11 @@ def _unsent(spec: FieldSpec) -> sql.Composable:
     )
 
 
-def _agree_on_values(conn: Connection, stream: StreamSpec, fields: Sequence[FieldSpec]) -> None:
+def _agree_on_values(conn: Connection, stream: StreamSpec) -> None:
     """Both halves of the base are what was just written and read. Where the hub has its own edit again, they stay as they
     were: it is a difference. So is a reference whose target is not linked yet, and which is therefore not agreed on."""
     parts: list[sql.Composable] = []
-    for spec in fields:
+    for spec in _fields(stream):
         theirs, ours = ident("u", f"{spec.name}_crm"), ident("u", spec.name)
         agreed: sql.Composable = sql.SQL("true")
         if spec.type is FieldType.REFERENCE:

@@ -12,11 +12,12 @@ from uuid import UUID
 from psycopg import Connection, sql
 
 from crm_sync.core.spec import FieldSpec, FieldType, StreamSpec
-from crm_sync.hub import candidates, match_conflicts
+from crm_sync.hub import candidates, life_sent, match_conflicts
 from crm_sync.hub.apart import not_apart
 from crm_sync.hub.similar import Review
 from crm_sync.hub.sql import (
     alive,
+    as_object,
     base_table,
     from_text,
     hub_now,
@@ -59,6 +60,7 @@ def link(conn: Connection, stream: StreamSpec, run_id: str | None, *, create: bo
         by = candidates.rules(stream)[rule]
         linked.ambiguous[crm_id] = f"{number} hub records match by {by}; none was chosen"
     linked.in_doubt = candidates.set_aside_in_doubt(conn, stream)
+    life_sent.move(conn, stream)
     linked.matched_by = _link_found(conn, stream, run_id)
     if create:
         linked.created = _create(conn, stream, run_id)
@@ -66,10 +68,13 @@ def link(conn: Connection, stream: StreamSpec, run_id: str | None, *, create: bo
     return linked
 
 
-def waiting_matches(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of these hub records, which have no link, that match a CRM record that could not be linked yet
-    (parked, ambiguous, or not looked at): to create them in the CRM would make a second one of the same."""
-    found: set[UUID] = set()
+def waiting(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> dict[UUID, str | None]:
+    """Those of these hub records, which have no link, that match a CRM record that could not be linked yet (parked, ambiguous,
+    or not looked at), or whose id it carries: to create them in the CRM would make a second one of the same. Each with such a
+    CRM record; None where only a person's review knows which. One that is gone from the hub, or archived there, waits for
+    nothing."""
+    hub_ids = _there(conn, stream, hub_ids)
+    found = dict.fromkeys(match_conflicts.waiting(conn, stream, hub_ids))
     for rule in stream.match:
         specs = [stream.field(name) for name in rule]
         if any(spec.type is FieldType.REFERENCE for spec in specs):
@@ -83,8 +88,8 @@ def waiting_matches(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID
         )
         rows = conn.execute(
             sql.SQL(
-                "select distinct h.id from {hub} h join {mirror} m on {matched} where h.id = any(%s) and {alive}"
-                " and not exists (select from {base} b where b.crm_id = m.crm_id) and {together}"
+                "select h.id, min(m.crm_id) from {hub} h join {mirror} m on {matched} where h.id = any(%s) and {alive}"
+                " and not exists (select from {base} b where b.crm_id = m.crm_id) and {together} group by h.id"
             ).format(
                 together=not_apart(stream, ident("m", "crm_id"), ident("h", "id")),
                 hub=hub_table(stream.entity),
@@ -95,8 +100,37 @@ def waiting_matches(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID
             ),
             [list(hub_ids)],
         ).fetchall()
-        found |= {row[0] for row in rows}
-    return found | match_conflicts.waiting(conn, stream, hub_ids)
+        found |= dict(rows)
+    return found | _waiting_by_external_id(conn, stream, hub_ids)
+
+
+def _there(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[UUID]:
+    rows = conn.execute(
+        sql.SQL("select h.id from {} h where h.id = any(%s) and h.archived_at is null").format(
+            hub_table(stream.entity)
+        ),
+        [list(hub_ids)],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def _waiting_by_external_id(
+    conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]
+) -> dict[UUID, str | None]:
+    """Those whose id a CRM record without a link carries. A create is an upsert by that id: it would write over values that
+    no rule and nobody has decided about. One outside the mapping's filter counts too."""
+    if stream.external_id is None:
+        return {}
+    rows = conn.execute(
+        sql.SQL(
+            "select w.id, min(m.crm_id) from unnest(%s::uuid[]) w (id)"
+            " cross join lateral (select m.crm_id from {mirror} m where length(m.hub_id) = 36"
+            " and lower(m.hub_id) = w.id::text and not m.deleted and not m.lead_converted offset 0) m"
+            " where not exists (select from {base} b where b.crm_id = m.crm_id) group by w.id"
+        ).format(mirror=mirror_table(stream), base=base_table(stream)),
+        [list(hub_ids)],
+    ).fetchall()
+    return dict(rows)
 
 
 def _link_found(conn: Connection, stream: StreamSpec, run_id: str | None) -> dict[str, int]:
@@ -191,14 +225,12 @@ def _create(conn: Connection, stream: StreamSpec, run_id: str | None) -> int:
     conn.execute(
         sql.SQL(
             "insert into sync.change (run_id, connection, entity, hub_id, crm_id, side, kind, new_value, reason)"
-            " select %s, {}, {}, u.new_id, u.crm_id, 'hub', 'create', jsonb_strip_nulls(jsonb_build_object({}))::text,"
+            " select %s, {}, {}, u.new_id, u.crm_id, 'hub', 'create', jsonb_strip_nulls({})::text,"
             " 'new in the CRM' || coalesce(current_setting('crm_sync.note', true), '') {}"
         ).format(
             sql.Literal(stream.connection),
             sql.Literal(stream.entity),
-            sql.SQL(", ").join(
-                sql.SQL("{}, {}").format(sql.Literal(s.name), ident("u", s.name)) for s in columns
-            ),
+            as_object(columns, "u"),
             _NEW,
         ),
         [run_id],

@@ -55,8 +55,8 @@ class Waiting:
 
 
 def settle(conn: Connection, stream: StreamSpec, run_id: str | None) -> Settled:
-    """Give the links of merged records their place, as far as the mirror holds the survivors. One index probe if there
-    is nothing to settle."""
+    """Give the links of merged records their place, as far as the mirror holds the survivors as they are since the merge.
+    One index probe if there is nothing to settle."""
     key = {"connection": stream.connection, "entity": stream.entity}
     row = conn.execute(
         "select exists (select from sync.alias where connection = %(connection)s and entity = %(entity)s"
@@ -90,7 +90,8 @@ def settle(conn: Connection, stream: StreamSpec, run_id: str | None) -> Settled:
 def _stage(conn: Connection, stream: StreamSpec, key: dict[str, str]) -> None:
     """The temporary table `merging`: linked losers, each with its survivor. kept: the hub record that has the survivor,
     or is to have it: of several losers of a new record, the one whose id it carries, else the one that was linked
-    first. A link whose hub record is gone moves nowhere: a deletion was meant for the loser alone."""
+    first. A link whose hub record is gone moves nowhere: a deletion was meant for the loser alone. Who is linked with
+    nothing must have been looked up since (`survivors.py`): what a listing shows may be older than the merge."""
     conn.execute("drop table if exists pg_temp.merging")
     conn.execute(
         sql.SQL(
@@ -102,7 +103,8 @@ def _stage(conn: Connection, stream: StreamSpec, key: dict[str, str]) -> None:
             " (select k.hub_id from {base} k where k.crm_id = a.survivor) as taken"
             " from sync.alias a join {base} b on b.crm_id = a.crm_id join {mirror} m on m.crm_id = a.survivor"
             " left join {hub} h on h.id = b.hub_id where a.connection = %(connection)s and a.entity = %(entity)s"
-            " and a.settled_at is null and a.reason = 'merged') w"
+            " and a.settled_at is null and a.reason = 'merged'"
+            " and (a.seen_at is not null or exists (select from {base} k where k.crm_id = a.survivor))) w"
             " window by_place as (partition by w.survivor order by not w.there, w.other, w.linked_at, w.hub_id)"
         ).format(base=base_table(stream), mirror=mirror_table(stream), hub=hub_table(stream.entity)),
         key,
@@ -165,13 +167,43 @@ def _part(conn: Connection, stream: StreamSpec, key: dict[str, str], run_id: str
 
 def waiting(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> dict[UUID, str]:
     """Those of these hub records about which a merge is to be decided, with the survivor's id: until then they must not
-    be created in the CRM anew."""
+    be created in the CRM anew. Also those that were deleted before it was decided, and are back (`ask_again`); not those
+    that are gone."""
     rows = conn.execute(
-        "select hub_id, survivor from review.merge where connection = %s and entity = %s and hub_id = any(%s)"
-        " and status in ('open', 'decided')",
+        sql.SQL(
+            "select r.hub_id, coalesce(a.survivor, r.survivor) from review.merge r left join sync.alias a on {back}"
+            " where r.connection = %s and r.entity = %s and r.hub_id = any(%s)"
+            " and exists (select from {hub} h where h.id = r.hub_id)"
+            " and (r.status in ('open', 'decided') or a.crm_id is not null)"
+        ).format(back=_back(stream), hub=hub_table(stream.entity)),
         [stream.connection, stream.entity, list(hub_ids)],
     ).fetchall()
     return dict(rows)
+
+
+def ask_again(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID], run_id: str | None) -> None:
+    """Open what was withdrawn because these hub records were deleted: they are back, and the CRM still has them merged."""
+    conn.execute(
+        sql.SQL(
+            "update review.merge r set status = 'open', decision = null, decided_by = null, decided_at = null, note = '',"
+            " survivor = a.survivor, run_id = %s,"
+            " kept_id = coalesce((select k.hub_id from {base} k where k.crm_id = a.survivor), r.kept_id)"
+            " from sync.alias a where {back} and r.connection = %s and r.entity = %s and r.hub_id = any(%s)"
+        ).format(base=base_table(stream), back=_back(stream)),
+        [run_id, stream.connection, stream.entity, list(hub_ids)],
+    )
+
+
+def _back(stream: StreamSpec) -> sql.Composed:
+    """Condition over r (the last word about its hub record) and a: it was withdrawn, the CRM did not take the merge back,
+    and the hub has the record again, without a link."""
+    return sql.SQL(
+        "(r.status = 'superseded' and a.connection = r.connection and a.entity = r.entity and a.crm_id = r.crm_id"
+        " and a.reason = 'merged' and not exists (select from review.merge l where l.connection = r.connection"
+        " and l.entity = r.entity and l.hub_id = r.hub_id and l.id > r.id)"
+        " and exists (select from {hub} h where h.id = r.hub_id and h.archived_at is null)"
+        " and not exists (select from {base} b where b.hub_id = r.hub_id))"
+    ).format(hub=hub_table(stream.entity), base=base_table(stream))
 
 
 _COLUMNS = (

@@ -8,17 +8,19 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
-from psycopg import Connection
+from psycopg import Connection, sql
 
 from crm_sync.core.catalogue import BACKOFF
 from crm_sync.core.spec import StreamSpec
+from crm_sync.hub.sql import hub_table
 
 
 @dataclass(frozen=True, slots=True)
 class Parked:
     """Why a record waits. side: where it was read from ("crm": it could not enter the hub; "hub": it could not
     leave for the CRM); record_id: its id on that side. passes: the reason may pass by itself, so that the record is tried
-    again, after growing pauses, before it is parked."""
+    again, after growing pauses, before it is parked. looks: the CRM record stands in its way, and is looked at again, unless
+    it was parked since the hub record last changed."""
 
     side: str
     record_id: str
@@ -30,6 +32,7 @@ class Parked:
     hub_id: UUID | None = None
     crm_id: str | None = None
     passes: bool = False
+    looks: bool = False
 
 
 _PAUSES = [BACKOFF.pause(attempts) for attempts in range(1, BACKOFF.tries)]
@@ -46,7 +49,7 @@ from (select coalesce(max(q.attempts), 0) as attempts, min(q.first_at) as first_
   where q.connection = %(connection)s and q.entity = %(entity)s and q.side = %(side)s and q.record_id = %(record_id)s
     and (q.field = %(field)s and q.code = %(code)s or %(passes)s and q.next_try is not null)) b
 on conflict (connection, entity, side, record_id, field) do update
-set attempts = excluded.attempts, first_at = excluded.first_at, next_try = excluded.next_try,
+set crm_id = excluded.crm_id, attempts = excluded.attempts, first_at = excluded.first_at, next_try = excluded.next_try,
   last_at = clock_timestamp(), error_class = excluded.error_class, code = excluded.code,
   value_class = excluded.value_class, reason = excluded.reason, run_id = excluded.run_id
 """
@@ -54,6 +57,7 @@ set attempts = excluded.attempts, first_at = excluded.first_at, next_try = exclu
 
 def park(conn: Connection, stream: StreamSpec, items: Iterable[Parked], run_id: str | None) -> None:
     """Note the reasons; the same code again, or what may pass again, only counts its attempts."""
+    noted = list(items)
     with conn.cursor() as cursor:
         cursor.executemany(
             _PARK,
@@ -61,9 +65,21 @@ def park(conn: Connection, stream: StreamSpec, items: Iterable[Parked], run_id: 
                 asdict(p)
                 | {"connection": stream.connection, "entity": stream.entity, "reason": p.reason[:2000],
                    "run_id": run_id, "pauses": _PAUSES}
-                for p in items
+                for p in noted
             ],
         )  # fmt: skip
+    look = [(p.hub_id, p.crm_id) for p in noted if p.looks and p.crm_id is not None]
+    if look:
+        conn.execute(
+            sql.SQL(
+                "insert into sync.mark (stream, by_hub, crm_id) select distinct s.id, false, w.crm_id"
+                " from unnest(%s::uuid[], %s::text[]) w (hub_id, crm_id) join {hub} h on h.id = w.hub_id"
+                " join sync.stream s on s.connection = %s and s.entity = %s where not exists (select from sync.parked p"
+                " where p.connection = s.connection and p.entity = s.entity and p.side = 'crm' and p.record_id = w.crm_id"
+                " and p.last_at > h.updated_at)"
+            ).format(hub=hub_table(stream.entity)),
+            [[h for h, _ in look], [c for _, c in look], stream.connection, stream.entity],
+        )
 
 
 def known(conn: Connection, stream: StreamSpec, side: str, record_ids: Collection[str]) -> set[str]:
@@ -74,6 +90,16 @@ def known(conn: Connection, stream: StreamSpec, side: str, record_ids: Collectio
         "select distinct record_id from sync.parked where connection = %s and entity = %s and side = %s"
         " and record_id = any(%s)",
         [stream.connection, stream.entity, side, list(record_ids)],
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+def waiting_for(conn: Connection, stream: StreamSpec, code: str, crm_ids: Sequence[str]) -> set[UUID]:
+    """The hub records that are parked with this code for one of these CRM records."""
+    rows = conn.execute(
+        "select hub_id from sync.parked where connection = %s and entity = %s and side = 'hub' and code = %s"
+        " and crm_id = any(%s) and hub_id is not null",
+        [stream.connection, stream.entity, code, list(crm_ids)],
     ).fetchall()
     return {row[0] for row in rows}
 

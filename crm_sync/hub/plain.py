@@ -116,7 +116,7 @@ def _of_record(stream: StreamSpec, fields: Sequence[FieldSpec], able: Sequence[F
     """Condition over h, b and m: something differs, all that differs is plain, and nothing is to be heard about it."""
     return sql.SQL(
         "({some}) and {all} and not exists (select from review.conflict c where c.connection = {connection}"
-        " and c.entity = {entity} and c.hub_id = b.hub_id and c.status = 'decided') and not {doubted}"
+        " and c.entity = {entity} and c.hub_id = b.hub_id and c.status in ('open', 'decided', 'skipped')) and not {doubted}"
     ).format(
         some=sql.SQL(" or ").join(differs(stream, spec) for spec in able),
         all=sql.SQL(" and ").join(

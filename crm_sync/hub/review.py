@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg import Connection, sql
 from psycopg.rows import class_row
 
-from crm_sync.core.decide import Verdict
+from crm_sync.core.decide import LANDED_OR_TYPED, Verdict
 from crm_sync.core.deletes import PRESENCE
 from crm_sync.core.spec import StreamSpec
 
@@ -46,6 +46,17 @@ class Conflict:
     opened_at: datetime
     evidence: str | None
     values_at: datetime
+
+    @property
+    def newer(self) -> Literal["hub", "crm"] | None:
+        """The side of the later change; None if the times are equal or unknown. What may be a late write of our own is older
+        than the hub's value, whenever it came."""
+        if self.reason == LANDED_OR_TYPED:
+            return "hub"
+        ours, theirs = self.hub_changed_at, self.crm_changed_at
+        if ours is None or theirs is None or ours == theirs:
+            return None
+        return "crm" if theirs > ours else "hub"
 
 
 _COLUMNS = sql.SQL(
@@ -141,8 +152,8 @@ def find(
         " and (%(connection)s::text is null or connection = %(connection)s)"
         " and (%(field)s::text is null or field = %(field)s)"
         " and (%(until)s::timestamptz is null or values_at <= %(until)s)"
-        " and case %(newer)s when 'hub' then hub_changed_at > crm_changed_at"
-        " when 'crm' then crm_changed_at > hub_changed_at else true end"
+        " and case %(newer)s when 'hub' then reason = %(landed)s or hub_changed_at > crm_changed_at"
+        " when 'crm' then reason <> %(landed)s and crm_changed_at > hub_changed_at else true end"
         " and case %(blank)s when 'hub' then hub_value is null when 'crm' then crm_value is null else true end"
         " and (%(ids)s::bigint[] is null or id = any(%(ids)s)) order by id limit %(limit)s"
     ).format(_COLUMNS)
@@ -156,6 +167,7 @@ def find(
                 "field": field,
                 "until": until,
                 "newer": newer,
+                "landed": LANDED_OR_TYPED,
                 "blank": blank,
                 "ids": None if ids is None else list(ids),
                 "limit": limit,
@@ -170,23 +182,28 @@ def count(conn: Connection, entity: str, status: str = "open") -> int:
     return row[0] if row else 0
 
 
-def decide(conn: Connection, conflicts: Sequence[Conflict], decision: Decision, person: str) -> None:
-    """Note the decision about these open conflicts and mark their records dirty; applying it is the hub step's
-    and the outbound step's work, which look at the decision as at every other fact."""
-    ids = [c.id for c in conflicts]
-    if decision == "skip":
-        conn.execute(
-            "update review.conflict set status = 'skipped', decided_by = %s, decided_at = clock_timestamp()"
-            " where id = any(%s) and status = 'open'",
-            [person, ids],
-        )
-        return
-    conn.execute(
-        "update review.conflict set status = 'decided', decision = %s, decided_by = %s, decided_at = clock_timestamp()"
-        " where id = any(%s) and status = 'open'",
-        [decision, person, ids],
-    )
-    mark(conn, ids)
+def of(conn: Connection, ids: Sequence[int]) -> list[Conflict]:
+    """The conflicts with these ids, whatever became of them."""
+    query = sql.SQL("select {} from review.conflict where id = any(%s) order by id").format(_COLUMNS)
+    with conn.cursor(row_factory=class_row(Conflict)) as cursor:
+        return cursor.execute(query, [list(ids)]).fetchall()
+
+
+def decide(conn: Connection, conflicts: Sequence[Conflict], decision: Decision, person: str) -> set[int]:
+    """Note the decision about these conflicts and mark their records dirty; applying it is the hub step's and the
+    outbound step's work, which look at the decision as at every other fact. Returns the ids of those decided: a conflict
+    that is not open any more, or got other values after it was read, is none that the person has seen."""
+    status, chosen = ("skipped", None) if decision == "skip" else ("decided", decision)
+    done = conn.execute(
+        "update review.conflict c set status = %s, decision = %s, decided_by = %s, decided_at = clock_timestamp()"
+        " from unnest(%s::bigint[], %s::timestamptz[]) as seen (id, values_at)"
+        " where c.id = seen.id and c.status = 'open' and c.values_at = seen.values_at returning c.id",
+        [status, chosen, person, [c.id for c in conflicts], [c.values_at for c in conflicts]],
+    ).fetchall()
+    ids = {number for (number,) in done}
+    if chosen is not None:
+        mark(conn, sorted(ids))
+    return ids
 
 
 def mark(conn: Connection, ids: Sequence[int]) -> None:

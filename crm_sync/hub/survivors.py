@@ -1,5 +1,7 @@
-"""Survivors of merges that the mirror does not have, while the loser is linked with a hub record: nothing tells of them if
-they were deleted at once, or are outside the mapping's filter. `steps/survivors.py` looks them up; what follows is here.
+"""Survivors of merges that are to be looked up by their ids, while the loser is linked with a hub record and the survivor is
+not: those that the mirror does not have (nothing tells of them if they were deleted at once, or are outside the mapping's
+filter), and those that it has from a listing, which may still show them as they were before the merge.
+`steps/survivors.py` looks them up; what follows is here.
 """
 
 from collections.abc import Sequence
@@ -26,6 +28,34 @@ def missing(conn: Connection, stream: StreamSpec) -> list[str]:
         [stream.connection, stream.entity, BATCH],
     ).fetchall()
     return [row[0] for row in rows]
+
+
+def unseen(conn: Connection, stream: StreamSpec) -> list[str]:
+    """Survivors that the mirror has, perhaps as they were before the merge. Costs one index probe if no merge is to be
+    settled."""
+    rows = conn.execute(
+        sql.SQL(
+            "select distinct a.survivor from sync.alias a join {base} b on b.crm_id = a.crm_id"
+            " join {mirror} s on s.crm_id = a.survivor where a.connection = %s and a.entity = %s and a.settled_at is null"
+            " and a.reason = 'merged' and a.seen_at is null"
+            " and not exists (select from {base} k where k.crm_id = a.survivor) order by 1 limit %s"
+        ).format(base=base_table(stream), mirror=mirror_table(stream)),
+        [stream.connection, stream.entity, BATCH],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def seen(conn: Connection, stream: StreamSpec, survivors: Sequence[str]) -> None:
+    """These were looked up since the merge is known: links may move to them."""
+    if survivors:
+        conn.execute(
+            "with looked as (update sync.alias set seen_at = clock_timestamp() where connection = %(connection)s"
+            " and entity = %(entity)s and survivor = any(%(survivors)s) and settled_at is null and reason = 'merged'"
+            " returning crm_id)"
+            " insert into sync.mark (stream, by_hub, crm_id) select s.id, false, l.crm_id from looked l"
+            " join sync.stream s on s.connection = %(connection)s and s.entity = %(entity)s",
+            {"connection": stream.connection, "entity": stream.entity, "survivors": list(survivors)},
+        )
 
 
 def gone(conn: Connection, stream: StreamSpec, survivors: Sequence[str]) -> None:

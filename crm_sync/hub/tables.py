@@ -123,9 +123,9 @@ def _mirror(conn: Connection, stream: StreamSpec) -> None:
         if spec.name not in existing:
             _add(conn, table, spec.name, sql.SQL("text"))
     if stream.external_id is not None:  # who carries a hub record's id (`landed.py`)
-        conn.execute(
-            sql.SQL("create index if not exists {} on {} (lower(hub_id)) where hub_id is not null").format(
-                ident(f"{stream.entity}_external_id"), table
+        conn.execute(  # of what may be an id: an index takes no long texts, and anybody may type one there
+            sql.SQL("create index if not exists {} on {} (lower(hub_id)) where length(hub_id) = 36").format(
+                ident(f"{stream.entity}_carries_id"), table
             )
         )
     for name in sorted({name for rule in stream.match for name in rule}):

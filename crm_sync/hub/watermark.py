@@ -8,6 +8,7 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from crm_sync.core.spec import StreamSpec
+from crm_sync.hub import doubts
 from crm_sync.hub.store import Store
 
 
@@ -40,7 +41,9 @@ def deletions_seen(store: Store, stream: StreamSpec) -> datetime | None:
 def advance(
     store: Store, stream: StreamSpec, to: datetime, *, full: bool, deletions: datetime | None = None
 ) -> None:
-    """Move the watermark forward (never back); `deletions` is up to when deletions were read, if they were."""
+    """Move the watermark forward (never back); `deletions` is up to when deletions were read, if they were. What may have
+    landed before it was seen, or has not (`doubts.py`)."""
+    doubts.over(store.conn, stream, to)
     store.conn.execute(
         "insert into sync.watermark as w (connection, entity, position, full_at, deletions_at)"
         " values (%s, %s, %s, %s, %s) on conflict (connection, entity) do update set"

@@ -115,6 +115,11 @@ class SalesforceConnection(ConnectionModel):
         2000, description="Writes of more records than this use Bulk API 2.0."
     )
     check_before_write: Switch = Field(True, description=f"{_CHECK} One call for 2,000 records.")
+    assignment_rules: Switch = Field(
+        False,
+        description="Let the org's assignment rules choose the owner of accounts, cases and leads that are created or"
+        " updated by REST. Bulk API jobs run none.",
+    )
     page_size: count(200, 2000) | None = Field(  # type: ignore[valid-type]
         None, description="Records per page of a query. Default: Salesforce's own."
     )

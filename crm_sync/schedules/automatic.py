@@ -1,19 +1,19 @@
-"""The schedule of `auto_resolve`: every hour, where a connection file has that key; it skips while nothing is overdue."""
+"""The schedule of `auto_resolve`: every hour, where a connection file has that key; it skips while nothing can be settled."""
 
 import dagster as dg
 
 from crm_sync.assets import names
 from crm_sync.assets.automatic import willing
 from crm_sync.core.spec import System
-from crm_sync.hub import review
 from crm_sync.resources.hub import Hub
+from crm_sync.steps.unattended import due
 
 MINUTE = 41
 
 
 def auto_schedules(system: System) -> list[dg.ScheduleDefinition]:
     """The schedule, if any connection wants it."""
-    wanted = {c.name: c.auto_resolve for c in willing(system)}
+    wanted = [connection.name for connection in willing(system)]
     if not wanted:
         return []
 
@@ -30,11 +30,11 @@ def auto_schedules(system: System) -> list[dg.ScheduleDefinition]:
     ) -> dg.RunRequest | dg.SkipReason:
         now = context.scheduled_execution_time
         with hub.reading() as conn:
-            due = any(
-                review.find(conn, connection=name, until=now - option.after, limit=1)
-                for name, option in wanted.items()
-                if option is not None
-            )
-        return dg.RunRequest() if due else dg.SkipReason("no conflict has waited long enough")
+            found = any(due(conn, system, name, now) for name in wanted)
+        return (
+            dg.RunRequest()
+            if found
+            else dg.SkipReason("no conflict that can be settled has waited long enough")
+        )
 
     return [auto]

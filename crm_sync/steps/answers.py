@@ -22,6 +22,7 @@ from crm_sync.hub.confirm import Answer
 from crm_sync.hub.parked import Parked
 from crm_sync.hub.store import Store
 from crm_sync.steps.options import Report
+from crm_sync.steps.sweep import live
 
 READ_BACK = 2_000
 """Records that are read back at most after one write (what Salesforce retrieves in a call)."""
@@ -94,6 +95,8 @@ class Answers:
         silent = [r.crm_id for r in accepted if r.returned is None and r.crm_id is not None]
         look = ask and bool(silent) and len(by_key) <= READ_BACK
         pages = list(self.crm.by_ids(self.stream, silent)) if look else []
+        read = {crm_id for page in pages for crm_id in live(page)}
+        unread = [crm_id for crm_id in silent if crm_id not in read]
         found = [
             (UUID(r.key), r.crm_id)
             for r in accepted
@@ -105,7 +108,7 @@ class Answers:
             strangers: set[UUID] = set()
             if found:
                 landed.remember(conn, self.stream, found)
-            if silent and not look:
+            if unread:
                 # Pages of a reading that began before would pass for changes: they say what was there before.
                 watermark.Job(self.store, self.stream, "inbound").clear()
             partly: dict[str, Mapping[str, str | None]] = {}
@@ -114,9 +117,11 @@ class Answers:
                 partly |= unmoved.shown(page) if merged.absent else {}
             if accepted:
                 parked.answered(conn, self.stream, [UUID(r.key) for r in accepted])
-                told = (self._answer(r, partly, look=look) for r in accepted)
+                told = (self._answer(r, partly, read=r.crm_id in read) for r in accepted)
                 strangers = confirm.confirm_answers(conn, self.stream, told, self.store.run_id)
                 report.add("parked", len(strangers))
+            for page in pages if unread else ():  # whoever was deleted right after the write is so only now
+                mirror.merge(conn, self.stream, page, looked_up=True)
             again = self._refused(conn, by_key, [r for r in results if not r.ok], report)
             changed = {UUID(r.key) for r in accepted if look or r.returned is not None}
             unsure = changed | {UUID(r.key) for r in accepted if incomplete and UUID(r.key) in incomplete}
@@ -135,16 +140,17 @@ class Answers:
         return again
 
     def _answer(
-        self, result: Result, partly: Mapping[str, Mapping[str, str | None]], *, look: bool
+        self, result: Result, partly: Mapping[str, Mapping[str, str | None]], *, read: bool
     ) -> Answer:
         """For the confirmation: a field that was not returned is absent, not null. partly: what reading back showed of
-        records, where it does not show every field."""
+        records, where it does not show every field. read: whether it showed this one, and not as deleted. Else what was
+        sent is what it said last: the mirror has to know a record, or it does not take in that it was deleted."""
         stamp = result.modified_at.astimezone(UTC).isoformat() if result.modified_at else None
         returned = result.returned
         if returned is None and result.created and (shown := partly.get(result.crm_id or "")):
             returned, stamp = shown, shown.get(MODIFIED_AT)
         if returned is None:
-            return Answer(result.key, result.crm_id or "", result.created, None if look else "", stamp)
+            return Answer(result.key, result.crm_id or "", result.created, None if read else "", stamp)
         told = {self._ours[name]: value for name, value in returned.items() if name in self._ours}
         return Answer(result.key, result.crm_id or "", result.created, intents.as_json(told), stamp)
 

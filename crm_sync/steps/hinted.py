@@ -16,6 +16,7 @@ from crm_sync.core.spec import StreamSpec
 from crm_sync.hub import inbox, mirror
 from crm_sync.hub.sql import mirror_table
 from crm_sync.hub.store import Store
+from crm_sync.steps import survivors
 from crm_sync.steps.options import Report
 from crm_sync.steps.sweep import taking_part
 
@@ -39,6 +40,7 @@ def hinted(store: Store, crm: Crm, stream: StreamSpec) -> Report:
             merged = store.committed(partial(mirror.merge, stream=stream, page=ours, looked_up=True))
             for name in ("created", "updated", "deleted"):
                 report.add(name, getattr(merged, name))
+        survivors.look_up(store, crm, stream)
         report.add("events", inbox.done(store.conn, found.events))
     report.calls = {family: count - before.get(family, 0) for family, count in crm.calls.items()}
     log.info("%s inbox: %s", stream.name, report.counts)

@@ -40,6 +40,7 @@ from crm_sync.steps.merges import settle_merges
 from crm_sync.steps.options import PREVIEW_ROWS, Options, Report
 from crm_sync.steps.reasons import invalid_value, refused_by_hub
 from crm_sync.steps.unanswered import settle_seen
+from crm_sync.steps.unread import creates_wait
 from crm_sync.steps.work import Work
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,8 @@ def hub(
         guarding(store, stream, "hub", options, report, only=gate.records or only) as brake,
     ):
         size = min(CHUNK, options.max_records or CHUNK)
-        for marks in dirty.chunks(store.conn, stream, size, only=gate.chosen(brake.only), up_to=brake.top):
+        chosen, linked = gate.chosen(brake.only), creates_wait(store, stream)
+        for marks in dirty.chunks(store.conn, stream, size, only=chosen, up_to=brake.top, linked=linked):
             entries = gate.entries(stream, marks)
             done = store.committed(partial(_work_off, store, stream, options, brake, gate, entries))
             gate.planned(done.plan)

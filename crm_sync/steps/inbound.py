@@ -39,8 +39,10 @@ def inbound(
     *,
     partition: tuple[datetime, datetime] | None = None,
     backfill: bool = False,
+    begun: datetime | None = None,
 ) -> Report:
-    """Bring the mirror of `stream` up to date; `partition` is the run's range of days (UTC), None for "up to now".
+    """Bring the mirror of `stream` up to date; `partition` is the run's range of days (UTC), None for "up to now";
+    `begun` is when the run began, None for now.
 
     Raises BusyError if the stream is being read by another process, CrmError if the CRM cannot be read, HeldBackError if
     it is another account than before, or a full read brings next to nothing.
@@ -56,7 +58,7 @@ def inbound(
     ):
         work = _Inbound(store, crm, stream, options, report)
         window = reading(
-            now=datetime.now(UTC),
+            now=begun or datetime.now(UTC),
             watermark=work.position,
             overlap=crm.overlap,
             partition=partition,

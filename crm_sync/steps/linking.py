@@ -9,6 +9,7 @@ from crm_sync.hub import incoming, link, match_conflicts
 from crm_sync.hub.link import Linked
 from crm_sync.hub.parked import Parked
 from crm_sync.hub.refusals import REFUSED
+from crm_sync.steps.holding import release
 from crm_sync.steps.options import PREVIEW_ROWS
 from crm_sync.steps.reasons import invalid_value, refused_by_hub
 from crm_sync.steps.work import Work
@@ -34,6 +35,7 @@ class Linker:
         parked = {one.crm_id for one in work.failed if one.crm_id is not None}  # who they are is open still
         still = self.review | self.in_doubt | parked
         match_conflicts.close(work.conn, work.stream, crm_ids, still, work.store.run_id)
+        release(work.conn, work.stream, crm_ids)
 
     def _link_staged(self, first: int, last: int) -> None:
         """Link the records that were staged with these numbers; if the hub table refuses a row, halve until it is

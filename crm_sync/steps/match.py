@@ -25,6 +25,7 @@ from crm_sync.hub.store import Store
 from crm_sync.steps.inbound import inbound
 from crm_sync.steps.linking import Linker
 from crm_sync.steps.options import Options, Report
+from crm_sync.steps.unread import creates_wait
 from crm_sync.steps.work import Work
 
 EXAMPLES = 3
@@ -140,7 +141,8 @@ def preview(
         by_name = {stream.name: stream for stream in streams}
         for one in found:  # after all of them: a later stream's new records go to the earlier one's CRM
             told(f"counting {one.stream}")
-            _outbound(store.conn, by_name[one.stream], one)
+            if not creates_wait(store, by_name[one.stream]):
+                _outbound(store.conn, by_name[one.stream], one)
             one.doubles = doubles.count_in_crm(store.conn, by_name[one.stream])
         in_hub = [count for entity in entities for count in doubles.count_in_hub(store.conn, system, entity)]
         return Previews(found, in_hub)
@@ -243,7 +245,7 @@ def _outbound(conn: Connection, stream: StreamSpec, one: Preview) -> None:
     ids = [row[0] for row in rows]
     waits: set[UUID] = set()
     for start in range(0, len(ids), CHUNK):
-        waits |= link.waiting_matches(conn, stream, ids[start : start + CHUNK])
+        waits |= link.waiting(conn, stream, ids[start : start + CHUNK]).keys()
     one.waits, one.create_crm = len(waits), len(ids) - len(waits)
     new = [hub_id for hub_id in ids if hub_id not in waits][:EXAMPLES]
     _show_hub(conn, stream, one, new, "create in the CRM", "the CRM does not have it")

@@ -17,6 +17,8 @@ from crm_sync.hub.refusals import REFUSED
 from crm_sync.steps.reasons import why_refused
 from crm_sync.steps.work import Work
 
+MERGE_WAITS = "MERGE_WAITS"
+
 
 def settle_merges(work: Work, entries: Sequence[Entry]) -> Sequence[Entry]:
     """Give the links of merged records their place and follow decisions about merges; returns the entries with the
@@ -47,9 +49,7 @@ def held_by_merges(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]
             f"{stream.connection} merged its record into {survivor}, which is linked with another hub record: a person"
             " decides whether the two become one (`crm-sync merges`)"
         )
-        found[hub_id] = Parked(
-            "hub", str(hub_id), "", ErrorClass.VALIDATION, "MERGE_WAITS", what, None, hub_id
-        )
+        found[hub_id] = Parked("hub", str(hub_id), "", ErrorClass.VALIDATION, MERGE_WAITS, what, None, hub_id)
     return found
 
 

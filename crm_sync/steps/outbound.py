@@ -29,6 +29,7 @@ from crm_sync.steps.options import Options, Report, calls_since
 from crm_sync.steps.planned import rows_of
 from crm_sync.steps.planning import plan
 from crm_sync.steps.sending import Sender, operations_of
+from crm_sync.steps.unread import counted, creates_wait, note
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ def outbound(
     gate: Gate = OPEN,
 ) -> Report:
     """Send the pushes of `stream` (of these hub records only, if given; of a plan, what its gate lets through). Where
-    approval is required, refusals are parked and nothing else is sent.
+    approval is required, refusals are parked and nothing else is sent. What a CRM may have that was never read to its end is
+    not created there.
 
     Raises BusyError if another process is sending for this stream, HeldBackError if the guard stops it, CrmError if the
     CRM cannot be reached; what was answered until then is recorded.
@@ -77,7 +79,7 @@ def outbound(
         store.exclusive(stream.name),
         history.running(store, stream.connection, stream.entity, "outbound", configuration) as progress,
         unchanged(store, stream, options, report, crm),
-        guarding(store, stream, "crm", options, report, only=gate.records or only) as brake,
+        guarding(store, counted(store, stream), "crm", options, report, only=gate.records or only) as brake,
     ):
         before = dict(crm.calls)
         work = _Work(store, crm, stream, options, report, brake, gate)
@@ -86,10 +88,14 @@ def outbound(
                 work.settle_pending()
             with work.sender:
                 chosen = gate.chosen(brake.only)
-                for entries in dirty.chunks(store.conn, stream, crm.plan, only=chosen, up_to=brake.top):
+                for entries in dirty.chunks(
+                    store.conn, stream, crm.plan, only=chosen, up_to=brake.top, linked=not work.creates
+                ):
                     if work.left() == 0:
                         break
                     work.off(gate.entries(stream, entries))
+            if not work.creates:
+                note(store, stream, report, only)
         finally:
             report.calls = calls_since(before, crm.calls)
             progress.processed = report.counts["records"]
@@ -121,6 +127,7 @@ class _Work:
         self.report = report
         self.brake = brake
         self.gate = gate
+        self.creates = not creates_wait(store, stream)
         self.parting = Parting()
         self.answers = Answers(store, crm, stream, report)
         self.sender = Sender(store, crm, stream, self.answers, options.batch_size)
@@ -151,6 +158,7 @@ class _Work:
         made = plan(
             self.store, self.crm, self.stream, entries, self.options,
             limit=self.left(), wait_for_parents=wait_for_parents, again=self.parting.again,
+            creates=self.creates,
         )  # fmt: skip
         made.open |= self.parting.open
         made.looked_at -= self.parting.told

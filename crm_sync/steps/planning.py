@@ -53,9 +53,10 @@ def plan(
     limit: int | None,
     wait_for_parents: bool = True,
     again: Mapping[UUID, Verdict] = MappingProxyType({}),
+    creates: bool = True,
 ) -> Plan:
     """The writes that these dirty records need; at most `limit` records, the others stay open. again: records that the
-    CRM has deleted, to be created there once more.
+    CRM has deleted, to be created there once more. creates: whether anything is created at all; else it waits.
 
     A record whose last write has no answer yet is left alone. Of new records that refer to each other the parents
     come first and the children are put off (`Plan.after`), unless told not to wait: then they are created without
@@ -65,16 +66,21 @@ def plan(
     doubted = intents.in_doubt(store.conn, stream, ids)
     made = Plan(looked_at=ids - doubted, open=doubted)
     linked, fresh = _apart(entries, doubted, again)
+    if not creates:
+        made.open |= set(fresh)
+        made.looked_at -= set(fresh)
+        made.waiting += len(fresh)
+        fresh = []
     info: Mapping[str, Described] = crm.describe(stream.object).fields if linked or fresh else {}
     update, create = Checker(stream, "update", info), Checker(stream, "create", info)
     parents = set(fresh) if wait_for_parents else set()
     for some in _slices(linked):
         _admit(made, _updates(store.conn, stream, some, options, made, update), limit)
     for some in _slices(fresh):
-        creates = _creates(store.conn, stream, some, options, made, parents, create)
+        planned = _creates(store.conn, stream, some, options, made, parents, create)
         _admit(
             made,
-            (life_sent.once_more(i, again[i.hub_id]) if i.hub_id in again else i for i in creates),
+            (life_sent.once_more(i, again[i.hub_id]) if i.hub_id in again else i for i in planned),
             limit,
         )
     return made

@@ -17,14 +17,20 @@ from crm_sync.hub.store import Store
 
 class _Start:
     """The moment a read begins, on the vendor's clock, without a call for it: the clock is heard with the first
-    answer, and what passed since the beginning is taken off."""
+    answer, and what passed since the beginning is taken off. Told once and kept: a machine that sleeps afterwards would
+    make it later than it was. A monotonic clock stands still meanwhile, and a clock that is set right goes back: the one
+    that says that more has passed is believed, for who begins too early only reads again."""
 
     def __init__(self, crm: Crm) -> None:
         self._crm = crm
-        self._begun = time.monotonic()
+        self._begun = time.monotonic(), time.time()
+        self._at: datetime | None = None
 
     def at(self) -> datetime:
-        return self._crm.now() - timedelta(seconds=time.monotonic() - self._begun)
+        if self._at is None:
+            passed = max(time.monotonic() - self._begun[0], time.time() - self._begun[1])
+            self._at = self._crm.now() - timedelta(seconds=passed)
+        return self._at
 
 
 class Reached:
@@ -84,7 +90,8 @@ class Reached:
             sweep.note(conn, self.listing, page)
 
     def merged(self, progress: Mapping[str, Any] | None, page: mirror.Merged) -> None:
-        """A page has been merged in the present transaction."""
+        """A page has been merged in the present transaction. With the first one the vendor's clock was heard."""
+        self._start.at()
         self.newest = max(filter(None, (self.newest, page.newest)), default=None)
         self.read += page.read
         if progress is not None:

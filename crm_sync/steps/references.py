@@ -5,9 +5,13 @@ each incremental run looks at so many linked records, in the order of their ids,
 a call is made only when there is enough for one. What differs from the mirror is then read by id, as it is now.
 """
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
 
-from crm_sync.connectors.crm import Crm
+from psycopg import Connection
+
+from crm_sync.connectors.crm import BatchPage, Crm
 from crm_sync.core.spec import StreamSpec
 from crm_sync.hub import mirror, rounds
 from crm_sync.hub.store import Store
@@ -23,21 +27,27 @@ def refresh(store: Store, crm: Crm, stream: StreamSpec, now: datetime, *, all_re
     every = crm.references_every
     if every is None or not any(spec.entity is not None for spec in stream.columns):
         return 0
-    with store.transaction() as conn:
-        if all_read:
-            rounds.begin(conn, stream, now)
-        elif rounds.is_over(conn, stream, now, every):
-            rounds.begin(conn, stream, now, after=every)
+    store.committed(partial(_begin, stream, now, every, all_read))
     changed = 0
     for _ in range(rounds.due(store.conn, stream, now, every, CALL)):
         ids = rounds.following(store.conn, stream, CALL)
         differ = _differing(store, crm, stream, ids) if ids else []
         pages = list(crm.by_ids(stream, differ)) if differ else []
-        with store.transaction() as conn:
-            for page in pages:
-                changed += mirror.merge(conn, stream, page, looked_up=True).updated
-            rounds.done(conn, stream, ids)
+        changed += store.committed(partial(_take_in, stream, pages, ids))
     return changed
+
+
+def _take_in(stream: StreamSpec, pages: Sequence[BatchPage], ids: Sequence[str], conn: Connection) -> int:
+    changed = sum(mirror.merge(conn, stream, page, looked_up=True).updated for page in pages)
+    rounds.done(conn, stream, ids)
+    return changed
+
+
+def _begin(stream: StreamSpec, now: datetime, every: timedelta, all_read: bool, conn: Connection) -> None:
+    if all_read:
+        rounds.begin(conn, stream, now)
+    elif rounds.is_over(conn, stream, now, every):
+        rounds.begin(conn, stream, now, after=every)
 
 
 def _differing(store: Store, crm: Crm, stream: StreamSpec, ids: list[str]) -> list[str]:

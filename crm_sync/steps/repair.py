@@ -5,11 +5,16 @@ have them any more), and they are put into the queue: the next sync takes, sends
 rules it always has, and the guard holds back what would be too much.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from crm_sync.connectors.crm import CRM_ID, Crm
+from psycopg import Connection
+
+from crm_sync.connectors.crm import CRM_ID, BatchPage, Crm
 from crm_sync.core.spec import StreamSpec
 from crm_sync.hub import dirty, mirror, parity_mend
+from crm_sync.hub.mirror import Merged
 from crm_sync.hub.store import Store
 from crm_sync.steps.verify import CHUNK, Parity, parts
 
@@ -34,17 +39,23 @@ def repair(store: Store, crm: Crm, stream: StreamSpec, found: Parity) -> Repaire
         for some in parts(crm_ids, CHUNK):
             there: set[str] = set()
             for page in crm.by_ids(stream, some):
-                with store.transaction() as conn:
-                    told = [crm_id for crm_id in page.batch.column(CRM_ID).to_pylist() if crm_id]
-                    parity_mend.distrust(conn, stream, told)
-                    merged = mirror.merge(conn, stream, page, looked_up=True)
+                told = [crm_id for crm_id in page.batch.column(CRM_ID).to_pylist() if crm_id]
+                merged = store.committed(partial(_refresh, stream, page, told))
                 refreshed += merged.created + merged.updated + merged.deleted
                 there.update(told)
-            with store.transaction() as conn:
-                refreshed += parity_mend.gone(conn, stream, sorted(set(some) - there))
-        with store.transaction() as conn:
-            for name, hub_ids in found.apart.items():
-                parity_mend.disagree(conn, stream, name, sorted(hub_ids))
-            dirty.mark_hub(conn, stream, found.hub_ids)
-            parity_mend.mark_crm(conn, stream, crm_ids)
+            lost = sorted(set(some) - there)
+            refreshed += store.committed(partial(parity_mend.gone, stream=stream, crm_ids=lost))
+        store.committed(partial(_mark, stream, found))
     return Repaired(len(found.crm_ids) + len(found.hub_ids), refreshed)
+
+
+def _refresh(stream: StreamSpec, page: BatchPage, told: Sequence[str], conn: Connection) -> Merged:
+    parity_mend.distrust(conn, stream, told)
+    return mirror.merge(conn, stream, page, looked_up=True)
+
+
+def _mark(stream: StreamSpec, found: Parity, conn: Connection) -> None:
+    for name, hub_ids in found.apart.items():
+        parity_mend.disagree(conn, stream, name, sorted(hub_ids))
+    dirty.mark_hub(conn, stream, found.hub_ids)
+    parity_mend.mark_crm(conn, stream, sorted(found.crm_ids))

@@ -2,13 +2,13 @@
 
 A decision is noted, then the hub step and the outbound step look at the records it concerns, as they would at the
 next sync. The Dagster job, the command line and the web all come through here. What is to hold for others of the kind
-(rules) is in `ruling.py`.
+(rules) is in `ruling.py`, what the clock decides in `unattended.py`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from dataclasses import field as part
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from psycopg import Connection
@@ -25,7 +25,6 @@ from crm_sync.steps.hub import hub
 from crm_sync.steps.options import Options, Report
 from crm_sync.steps.outbound import outbound
 from crm_sync.steps.ruling import enact
-from crm_sync.steps.unattended import beyond
 
 SIDES = ("hub", "crm")
 
@@ -51,7 +50,8 @@ class Selection:
 class Resolved:
     """How many conflicts were decided and which way, those a policy could not settle, what each stream did, and the
     streams that a sync was working on: there the next sync applies the decisions. rule: the one that was made. held: what
-    `automatic` has left to a person, because the guard does not let so much pass."""
+    `automatic` has left to a person, because the guard does not let so much pass. changed: those that got other values, or
+    an end, while they were being decided; nothing was decided about them."""
 
     decided: dict[str, int]
     left: tuple[int, ...]
@@ -59,6 +59,7 @@ class Resolved:
     later: tuple[str, ...] = ()
     rule: Rule | None = None
     held: tuple[str, ...] = ()
+    changed: tuple[int, ...] = ()
 
 
 def parse_ids(text: str) -> tuple[int, ...]:
@@ -80,6 +81,15 @@ def parse_age(text: str) -> timedelta | None:
 def age_text(age: timedelta | None) -> str:
     """An age as `parse_age` takes it."""
     return "" if age is None else ages.text(age)
+
+
+def parse_moment(text: str) -> datetime | None:
+    """A moment such as 2026-11-21T09:30:00Z, UTC unless it says otherwise; None for nothing. Raises SyncError for others."""
+    try:
+        found = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        raise SyncError("as of: a time such as 2026-11-21T09:30:00Z") from None
+    return found.replace(tzinfo=found.tzinfo or UTC) if found else None
 
 
 def moment(store: Store) -> datetime:
@@ -121,6 +131,28 @@ def select(
     )
 
 
+def missed(
+    store: Store, chosen: Selection, found: Sequence[Conflict]
+) -> tuple[Mapping[int, str], tuple[Conflict, ...]]:
+    """Why conflicts that were chosen by their ids are not among those found, by id; and they themselves, those that exist."""
+    gone = sorted(set(chosen.ids) - {conflict.id for conflict in found})
+    known = {conflict.id: conflict for conflict in review.of(store.conn, gone)}
+    return {number: _missed(known.get(number), chosen) for number in gone}, tuple(known.values())
+
+
+def _missed(conflict: Conflict | None, chosen: Selection) -> str:
+    if conflict is None:
+        return "is none there is"
+    if conflict.status != "open":
+        by = f" by {conflict.decided_by}" if conflict.decided_by else ""
+        return {"decided": f"was decided{by}", "skipped": f"was skipped{by}"}.get(conflict.status) or _STATES[
+            conflict.status
+        ]
+    if chosen.as_of is not None and conflict.values_at > chosen.as_of:
+        return "has had other values since"
+    return "is not one of those that the rest selects"
+
+
 def choice(conflict: Conflict, policy: Policy) -> Decision | None:
     """How `policy` ends a conflict; None if it cannot: it wants a person, or the times are equal or unknown. Pure."""
     match policy:
@@ -131,10 +163,9 @@ def choice(conflict: Conflict, policy: Policy) -> Decision | None:
         case Policy.PREFER_CRM_UNLESS_BLANK:
             return "use_hub" if conflict.crm_value is None else "use_crm"
         case Policy.MOST_RECENT_WINS:
-            ours, theirs = conflict.hub_changed_at, conflict.crm_changed_at
-            if ours is None or theirs is None or ours == theirs:
+            if conflict.newer is None:
                 return None
-            return "use_crm" if theirs > ours else "use_hub"
+            return "use_crm" if conflict.newer == "crm" else "use_hub"
         case Policy.MANUAL:
             return None
 
@@ -167,57 +198,29 @@ def resolve(
             choices.setdefault(chosen, []).append(conflict)
     signed = f"{person}, {decision}" if isinstance(decision, Policy) else person
 
-    def decided(conn: Connection) -> tuple[Rule | None, list[Conflict]]:
+    def decided(conn: Connection) -> tuple[Rule | None, list[Conflict], dict[Decision, set[int]]]:
         made: tuple[Rule | None, list[Conflict]] = (None, [])
         if always is not None and conflicts:
             made = enact(conn, system, conflicts, decision, always, person)
-        for chosen, group in choices.items():
-            review.decide(conn, group, chosen, signed)
-        return made
+        done = {c: review.decide(conn, group, c, signed) for c, group in choices.items()}
+        if always is not None and choices and not any(done.values()):
+            raise SyncError("nobody has seen what these conflicts are about by now: no rule was made of them")
+        return *made, done
 
-    rule, alike = store.committed(decided)
+    rule, alike, done = store.committed(decided)
     concerned = {c.id: c for c in alike}
-    concerned |= {c.id: c for chosen, group in choices.items() if chosen != "skip" for c in group}
+    concerned |= {
+        c.id: c
+        for chosen, group in choices.items()
+        if chosen != "skip"
+        for c in group
+        if c.id in done[chosen]
+    }
     reports, later = _apply(store, system, crm, list(concerned.values()))
     return Resolved(
-        {chosen: len(group) for chosen, group in choices.items()}, tuple(left), reports, later, rule
-    )
-
-
-def automatic(
-    store: Store, system: System, crm: Callable[[str], Crm], connection: str, *, now: datetime
-) -> Resolved | None:
-    """Settle the conflicts of a connection that nobody has looked at for as long as its file says; None without any. Of a
-    stream of which the guard does not let so much pass, none is decided: they wait for a person.
-
-    Raises as `resolve` does.
-    """
-    option = system.connection(connection).auto_resolve
-    found = overdue(store, system, connection, now) if option is not None else []
-    if option is None or not found:
-        return None
-    chosen = [(c, said) for c in found if (said := choice(c, option.policy)) is not None]
-    too_many = beyond(store, system, chosen)
-    few = [c for c in found if (c.connection, c.entity) not in too_many]
-    done = resolve(store, system, crm, few, option.policy, f"auto_resolve after {ages.text(option.after)}")
-    return replace(
-        done,
-        held=tuple(
-            f"{connection}/{entity}: nothing was decided: {said}. If it is meant, decide:"
-            f" crm-sync conflicts resolve --connection {connection} --entity {entity} --policy {option.policy}"
-            for (connection, entity), said in too_many.items()
-        ),
-    )
-
-
-def overdue(store: Store, system: System, connection: str, now: datetime) -> list[Conflict]:
-    """The conflicts that `automatic` would settle."""
-    option = system.connection(connection).auto_resolve
-    if option is None:
-        return []
-    found = review.find(store.conn, connection=connection, until=now - option.after)
-    known = {stream.entity for stream in system.connection(connection).streams}
-    return [c for c in found if c.entity in known and choice(c, option.policy) is not None]
+        {chosen: len(ids) for chosen, ids in done.items()}, tuple(left), reports, later, rule,
+        changed=tuple(c.id for chosen, group in choices.items() for c in group if c.id not in done[chosen]),
+    )  # fmt: skip
 
 
 def reopen(store: Store, system: System, number: int) -> None:
@@ -225,9 +228,7 @@ def reopen(store: Store, system: System, number: int) -> None:
 
     Raises SyncError if there is nothing to withdraw, or too late; BusyError while a sync may be applying it.
     """
-    found = next(
-        (c for status in _STATES for c in review.find(store.conn, ids=[number], status=status)), None
-    )
+    found = next(iter(review.of(store.conn, [number])), None)
     if found is None:
         raise SyncError(f"there is no conflict {number}")
     if found.status not in ("decided", "skipped"):

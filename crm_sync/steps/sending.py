@@ -23,11 +23,12 @@ from psycopg import Connection
 from crm_sync.connectors.crm import Crm, Operation, Result
 from crm_sync.core.errors import afterwards
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub import intents, parked, watermark
+from crm_sync.hub import intents, merges, parked, watermark
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.intents import Intent
 from crm_sync.hub.store import Store
 from crm_sync.steps.answers import READ_BACK, Answers
+from crm_sync.steps.merges import MERGE_WAITS
 from crm_sync.steps.planning import Plan, settle
 
 
@@ -183,6 +184,9 @@ class Sender:
             sent = {i.hub_id for i in made.intents}  # why they waited is known until the CRM has answered
             looked_at = map(str, made.looked_at - made.after - sent)
             parked.replace(conn, self._stream, "hub", looked_at, made.refused, self._store.run_id)
+            merge_waits = [p.hub_id for p in made.refused if p.code == MERGE_WAITS and p.hub_id is not None]
+            if merge_waits:
+                merges.ask_again(conn, self._stream, merge_waits, self._store.run_id)
 
         self._store.committed(intended)
         parcel.operations = operations_of(self._stream, made.intents)

@@ -8,9 +8,11 @@ follows for the hub is decided by the hub step, behind the guard.
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
+from psycopg import Connection
 
 from crm_sync.connectors.crm import CRM_ID, DELETED, MODIFIED_AT, BatchPage, Crm, Window
 from crm_sync.connectors.taking_part import is_filtered
@@ -45,8 +47,9 @@ def settle(store: Store, crm: Crm, stream: StreamSpec, crm_ids: list[str]) -> di
     lately = _lately(told, live, since=at - crm.overlap) if is_filtered(stream) else set()
     asked = [crm_id for crm_id in live if crm_id not in lately]
     inside = crm.fulfilling(stream, asked) if is_filtered(stream) and asked else set(asked)
-    counts = dict.fromkeys(("updated", "deleted", "left"), 0)
-    with store.transaction() as conn:
+
+    def noted(conn: Connection) -> dict[str, int]:
+        counts = dict.fromkeys(("updated", "deleted", "left"), 0)
         hub.distrust(conn, stream, live)
         for page in pages:
             for part, listed in ((_only(page, inside), True), (_only(page, set(told) - inside), False)):
@@ -56,7 +59,9 @@ def settle(store: Store, crm: Crm, stream: StreamSpec, crm_ids: list[str]) -> di
                     counts["deleted"] += merged.deleted
         counts["deleted"] += hub.delete(conn, stream, sorted(set(crm_ids) - set(told)), at)
         counts["left"] += hub.leave(conn, stream, dict.fromkeys(sorted(set(asked) - inside)))
-    return counts
+        return counts
+
+    return store.committed(noted)
 
 
 def taking_part(crm: Crm, stream: StreamSpec, page: BatchPage) -> BatchPage:
@@ -74,15 +79,20 @@ def left(store: Store, crm: Crm, stream: StreamSpec, window: Window) -> dict[str
         rows = _rows(page)
         gone = _only(page, {crm_id for crm_id, row in rows.items() if row.deleted})
         if gone.batch.num_rows:
-            with store.transaction() as conn:
-                counts["deleted"] += mirror.merge(conn, stream, gone).deleted
+            merged = store.committed(partial(mirror.merge, stream=stream, page=gone))
+            counts["deleted"] += merged.deleted
         live = {crm_id: row.at for crm_id, row in rows.items() if not row.deleted}
         suspects = hub.suspects(store.conn, stream, live)
         if suspects:
             out = sorted(set(suspects) - crm.fulfilling(stream, suspects))
-            with store.transaction() as conn:
-                counts["left"] += hub.leave(conn, stream, {crm_id: live[crm_id] for crm_id in out})
+            since = {crm_id: live[crm_id] for crm_id in out}
+            counts["left"] += store.committed(partial(hub.leave, stream=stream, left=since))
     return counts
+
+
+def live(page: BatchPage) -> set[str]:
+    """The records of a look-up that the CRM does not show as deleted."""
+    return {crm_id for crm_id, row in _rows(page).items() if not row.deleted}
 
 
 class _Row(NamedTuple):

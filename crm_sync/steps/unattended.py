@@ -1,18 +1,77 @@
-"""What nobody looks at is counted as the guard counts: decisions that are made by the clock.
+"""What nobody looks at: decisions that are made by the clock, and counted as the guard counts.
 
 A person's decisions pass the guard, for somebody has looked. `auto_resolve` decides for nobody, so what it would blank,
 rename or change is counted before it decides anything; what goes beyond the limits of a stream is left to a person.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
+from psycopg import Connection
+
+from crm_sync.connectors.crm import Crm
+from crm_sync.core import ages
 from crm_sync.core.guard import What, judge, sentence
-from crm_sync.core.spec import StreamSpec, System
+from crm_sync.core.spec import Policy, StreamSpec, System
 from crm_sync.hub import guard as counting
+from crm_sync.hub import review
 from crm_sync.hub.review import Conflict, Decision
 from crm_sync.hub.store import Store
+from crm_sync.steps.resolve import SIDES, Resolved, choice, resolve
+
+
+def automatic(
+    store: Store, system: System, crm: Callable[[str], Crm], connection: str, *, now: datetime
+) -> Resolved | None:
+    """Settle the conflicts of a connection that nobody has looked at for as long as its file says; None without any. Of a
+    stream of which the guard does not let so much pass, none is decided: they wait for a person.
+
+    Raises as `resolve` does.
+    """
+    option = system.connection(connection).auto_resolve
+    found = overdue(store.conn, system, connection, now) if option is not None else []
+    if option is None or not found:
+        return None
+    chosen = [(c, said) for c in found if (said := choice(c, option.policy)) is not None]
+    too_many = beyond(store, system, chosen)
+    few = [c for c in found if (c.connection, c.entity) not in too_many]
+    done = resolve(store, system, crm, few, option.policy, f"auto_resolve after {ages.text(option.after)}")
+    return replace(
+        done,
+        held=tuple(
+            f"{connection}/{entity}: nothing was decided: {said}. If it is meant, decide:"
+            f" crm-sync conflicts resolve --connection {connection} --entity {entity} --policy {option.policy}"
+            for (connection, entity), said in too_many.items()
+        ),
+    )
+
+
+def overdue(conn: Connection, system: System, connection: str, now: datetime) -> list[Conflict]:
+    """The conflicts that `automatic` would settle, without regard to the guard."""
+    option = system.connection(connection).auto_resolve
+    if option is None:
+        return []
+    found = review.find(conn, connection=connection, until=now - option.after)
+    known = {stream.entity for stream in system.connection(connection).streams}
+    return [c for c in found if c.entity in known and choice(c, option.policy) is not None]
+
+
+def due(conn: Connection, system: System, connection: str, now: datetime) -> bool:
+    """Whether there are any such conflicts, without reading them all."""
+    spec = system.connection(connection)
+    if spec.auto_resolve is None or spec.auto_resolve.policy is Policy.MANUAL:
+        return False
+    # By their times only those are settled of which one is later.
+    sides = SIDES if spec.auto_resolve.policy is Policy.MOST_RECENT_WINS else ("",)
+    until = now - spec.auto_resolve.after
+    return any(
+        review.find(conn, connection=connection, entity=stream.entity, until=until, newer=side, limit=1)
+        for stream in spec.streams
+        for side in sides
+    )
 
 
 def beyond(

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TypeAlias
 from uuid import UUID
 
@@ -77,8 +78,7 @@ class Undo:
             with self._leases(entity):
                 for first, last in spans:
                     looked = self._look(entity, first, last)
-                    with self.store.transaction():
-                        undo.note(self.conn, self._judged(entity, first, last, looked))
+                    self.store.committed(partial(self._note, entity, first, last, looked))
         return self.planned(number)
 
     def apply(self, selection: Selection, person: str) -> Applied:
@@ -107,10 +107,10 @@ class Undo:
             ):
                 for first, last in spans:
                     looked = self._look(entity, first, last)
-                    with self.store.transaction():
-                        back, refused = self._put_back_batch(
-                            entity, first, last, looked, f"undo of {selection} by {person}"
-                        )
+                    reason = f"undo of {selection} by {person}"
+                    back, refused = self.store.committed(
+                        partial(self._put_back_batch, entity, first, last, looked, reason)
+                    )
                     done.fields += back
                     progress.processed += back + refused
                     progress.updated += back
@@ -188,12 +188,14 @@ class Undo:
             absent: set[str] = set()
             ids = undo_now.linked(self.conn, stream, first, last)
             for page in crm.by_ids(stream, ids) if ids else ():
-                with self.store.transaction() as conn:
-                    merged = mirror.merge(conn, stream, page, looked_up=True)
-                absent |= merged.absent
+                merge = partial(mirror.merge, stream=stream, page=page, looked_up=True)
+                absent |= self.store.committed(merge).absent
                 seen |= {crm_id for crm_id in page.batch.column(CRM_ID).to_pylist() if crm_id}
             looked[stream.connection] = (seen, absent)
         return looked
+
+    def _note(self, entity: str, first: int, last: int, looked: Looked, conn: psycopg.Connection) -> None:
+        undo.note(conn, self._judged(entity, first, last, looked))
 
     def _judged(
         self, entity: str, first: int, last: int, looked: Looked, *, lock: bool = False
@@ -223,7 +225,7 @@ class Undo:
         return [judge(t, places.get(t.n, ()), known, terms) for t in found]
 
     def _put_back_batch(
-        self, entity: str, first: int, last: int, looked: Looked, reason: str
+        self, entity: str, first: int, last: int, looked: Looked, reason: str, _: psycopg.Connection
     ) -> tuple[int, int]:
         """Put back what the plan has promised and still can be; how many fields went through, and how many the hub
         refused."""

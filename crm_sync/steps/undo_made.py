@@ -46,17 +46,19 @@ def look(store: Store, crm: Crm, stream: StreamSpec, crm_ids: Sequence[str]) -> 
     seen: set[str] = set()
     absent: set[str] = set()
     for page in crm.by_ids(stream, crm_ids) if crm_ids else ():
-        with store.transaction() as conn:
-            absent |= mirror.merge(conn, stream, page, looked_up=True).absent
+        absent |= store.committed(partial(mirror.merge, stream=stream, page=page, looked_up=True)).absent
         seen |= {crm_id for crm_id in page.batch.column(CRM_ID).to_pylist() if crm_id}
-    name = stream.connection
     now = crm.now()
-    with store.transaction() as conn:
+
+    def noted(conn: Connection) -> None:
         undo_made.clock(conn, stream, now)
         lost = [crm_id for crm_id in crm_ids if crm_id not in seen]
         undo_made.turn(conn, stream, lost, Fate.ALREADY, "gone already")
         if absent:
-            undo_made.turn(conn, stream, crm_ids, Fate.LEFT, f"{name} does not let us read all of it now")
+            about = f"{stream.connection} does not let us read all of it now"
+            undo_made.turn(conn, stream, crm_ids, Fate.LEFT, about)
+
+    store.committed(noted)
 
 
 def apply(store: Store, system: System, crm: Crm, stream: StreamSpec, reason: str) -> int:
@@ -68,8 +70,7 @@ def apply(store: Store, system: System, crm: Crm, stream: StreamSpec, reason: st
     done = 0
     while ids := undo_records.some(store.conn, stream.entity, stream.connection, "made", AT_ONCE):
         look(store, crm, stream, undo_made.crm_ids(store.conn, stream, ids))
-        with store.transaction() as conn:
-            undo_records.judge(conn, system, ids)
+        store.committed(partial(undo_records.judge, system=system, only=ids))
         planned = [
             life_sent.intent(hub_id, crm_id, state, reason)
             for hub_id, crm_id, state in undo_made.chosen(store.conn, ids, hub_table(stream.entity))

@@ -1,13 +1,18 @@
 """Undo of links, of records that a CRM brought into the hub, and of deletions; the fields are undone by `undo.py`, after them."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias
 
 import psycopg
+from psycopg import Connection
 
 from crm_sync.core.spec import StreamSpec, System
 from crm_sync.hub import undo_life_now, undo_records, undo_records_now
 from crm_sync.hub.store import Store
 from crm_sync.steps.reasons import refused_by_hub
+
+_Way: TypeAlias = Callable[[Sequence[int], StreamSpec], int]
 
 BATCH = 2_000
 
@@ -34,8 +39,14 @@ def apply(
     run = store.run_id or ""
     streams = system.of_entity(entity)
     fields = system.hub_fields(entity)
+
+    def once(ids: Sequence[int], way: _Way, stream: StreamSpec, conn: Connection) -> int:
+        undo_records_now.lock(conn, entity, ids)
+        undo_records.judge(conn, system, ids)
+        return _all(store, stream, ids, way)
+
     for stream in streams:
-        ways: dict[str, Callable[[Sequence[int], StreamSpec], int]] = {
+        ways: dict[str, _Way] = {
             "link": lambda ids, s: undo_records_now.unlink(store.conn, s, ids, person, run, reason),
             "created": lambda ids, s: undo_records_now.delete(store.conn, s, ids, person, run, reason),
             "archived": lambda ids, s: undo_life_now.unarchive(store.conn, streams, s, ids, run, reason),
@@ -43,16 +54,11 @@ def apply(
         }
         for kind in kinds:
             while ids := undo_records.some(store.conn, entity, stream.connection, kind, batch):
-                with store.transaction() as conn:
-                    undo_records_now.lock(conn, entity, ids)
-                    undo_records.judge(conn, system, ids)
-                    done[kind] += _all(store, stream, ids, ways[kind])
+                done[kind] += store.committed(partial(once, ids, ways[kind], stream))
     return done
 
 
-def _all(
-    store: Store, stream: StreamSpec, ids: Sequence[int], way: Callable[[Sequence[int], StreamSpec], int]
-) -> int:
+def _all(store: Store, stream: StreamSpec, ids: Sequence[int], way: _Way) -> int:
     """All at once; if a table of the user's refuses, halve until the record is alone."""
     try:
         with store.conn.transaction():

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping
 
+import pytest
+
 from crm_sync.simulators.serve import Simulator
 from tests.cli.conftest import Place
 
@@ -97,7 +99,47 @@ def test_conflicts_are_listed_and_settled(place: Place, simulators: Mapping[str,
 
     again = place.run("conflicts", "resolve", first, "--use", "hub", "--yes")
     assert again.status == 2
-    assert f"not open, or not there: {first}" in again.err
+    assert f"nothing was decided: conflict {first} was applied" in again.err
+
+
+def test_values_that_change_behind_the_preview_are_not_decided(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.run("setup")
+    place.rows(
+        "insert into review.conflict (connection, entity, hub_id, crm_id, field, hub_value, crm_value, suggestion, reason)"
+        " select 'salesforce', 'contact', gen_random_uuid(), n, 'title', 'Ours', 'Theirs', 'use_crm', 'x'"
+        " from generate_series(1, 3) n"
+    )
+    change = "update review.conflict set crm_value = 'Unseen', values_at = clock_timestamp() where id = {}"
+
+    def agreed(*_words: object, **_more: object) -> bool:
+        place.rows(change.format(1))  # a sync, while somebody looks at the question
+        return True
+
+    monkeypatch.setattr("typer.confirm", agreed)
+    done = place.run("conflicts", "resolve", "1", "--use", "skip")
+    assert done.status == 1
+    assert "changed since you looked, so nothing was decided: conflict 1 has had other values" in done.err
+    done = place.run("conflicts", "resolve", "1", "2", "--use", "skip")
+    assert (done.status, "decided: 1; still open: 1" in done.out) == (1, True)
+    assert "changed since they were shown, and not decided: 1" in done.err
+    assert place.run("conflicts", "resolve", "--entity", "contact", "--use", "skip").status == 0
+    assert dict(place.rows("select id, status from review.conflict")) == {
+        1: "open",
+        2: "skipped",
+        3: "skipped",
+    }
+    # A script that has looked says what it saw.
+    (row,) = json.loads(place.run("conflicts", "list", "--json").out)
+    place.rows(change.format(1))
+    words = ("conflicts", "resolve", "1", "--use", "skip", "--yes", "--as-of")
+    late = place.run(*words, row["values_at"])
+    assert (late.status, "nothing was decided: conflict 1 has had other values" in late.err) == (2, True)
+    assert "as of: a time such as" in place.run(*words, "lately").err
+    (row,) = json.loads(place.run("conflicts", "list", "--json").out)
+    assert place.run(*words, row["values_at"]).status == 0
+    assert place.run("conflicts", "list").out.strip() == "no open conflicts"
 
 
 def test_a_rule_is_made_shown_used_and_ended(place: Place) -> None:

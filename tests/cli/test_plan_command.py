@@ -25,6 +25,17 @@ def synced(place: Place) -> list[tuple[object, ...]]:
     )
 
 
+def test_before_the_first_read_nothing_is_created_and_that_is_said(place: Place) -> None:
+    place.run("setup")
+    place.rows("insert into hub.company (name) values ('Waits'), ('Waits too')")
+    note = "not created: hubspot/company was never read to its end; run crm-sync sync hubspot/company"
+    told = place.run("plan", "--connection", "hubspot/company")
+    assert (told.status, note in told.err, "nothing would be written" in told.out) == (0, True, True)
+    told = place.run("sync", "hubspot/company", "--max-records", "1")
+    assert (told.status, note in told.out) == (0, True), told.err
+    assert note not in place.run("sync", "hubspot/company").out
+
+
 def test_a_plan_is_shown_filed_and_applied_and_its_calls_are_as_told(
     place: Place, simulators: Mapping[str, Simulator]
 ) -> None:

@@ -252,6 +252,46 @@ def test_refusals_say_what_to_do(server, settings, status, body, advice):
     assert len(server.asked) == 1
 
 
+BUSY = {"error": "invalid_grant", "error_description": "token request is already being processed"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": "unknown_error", "error_description": "retry your request"},
+        {"error": "server_error", "error_description": "try again"},
+        {"error": "temporarily_unavailable"},
+        BUSY,
+    ],
+)
+def test_what_passes_is_tried_again(server, settings, body):
+    server.answers(Answer(400, body), Answer(200, {"access_token": "t"}))
+    assert endpoint(server, settings).ask({"grant_type": "refresh_token"}) == {"access_token": "t"}
+
+
+@pytest.mark.parametrize("said", [BUSY, {"error": "invalid_grant", "error_description": "please wait"}])
+def test_the_first_refresh_token_is_not_shown_after_a_refusal_that_may_pass(server, settings, said):
+    """Where refresh tokens rotate it was given away long ago: who shows it again may lose the login for good."""
+    shown = []
+
+    def answer(asked):
+        shown.append(asked.form["refresh_token"])
+        return Answer(400, said)
+
+    server.answer = answer
+    with pytest.raises(CrmError):
+        RefreshTokenGrant(endpoint(server, settings), "the first").renew({"refresh_token": "the newest"})
+    assert set(shown) == {"the newest"}
+
+
+@pytest.mark.parametrize("said", ["expired access/refresh token", "inactive user", "token was revoked", ""])
+def test_the_first_refresh_token_is_tried_after_a_final_refusal(server, settings, said):
+    refused = {"error": "invalid_grant", "error_description": said}
+    server.answers(Answer(400, refused), Answer(200, {"access_token": "t"}))
+    token = RefreshTokenGrant(endpoint(server, settings), "the first").renew({"refresh_token": "the newest"})
+    assert token == {"access_token": "t", "refresh_token": "the first"}
+
+
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}"])
 def test_an_answer_that_is_no_token_is_said_to_be_none(server, settings, body):
     server.answers(Answer(200, body))

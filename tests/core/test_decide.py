@@ -9,17 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from crm_sync.core.decide import (
-    OVERWRITES,
-    OVERWRITTEN,
-    Difference,
-    Kind,
-    Meaning,
-    Verdict,
-    decide,
-    decide_all,
-    meanings,
-)
+from crm_sync.core.decide import OVERWRITES, OVERWRITTEN, Kind, Meaning, Verdict, decide, decide_all, meanings
+from crm_sync.core.difference import Difference
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, Policy, StreamSpec, VendorField
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -78,6 +69,17 @@ TABLE = [
     (("h2", "h1"), ("c2", "c1"), {"policy": RECENT}, {"hub_at": NOON, "crm_at": NOON}, Kind.DISPUTE, "c2"),
     (("h2", "h1"), ("c2", "c1"), {"policy": RECENT}, {"hub_at": None, "crm_at": NOON}, Kind.DISPUTE, "c2"),
     (("h2", "h1"), ("c2", "c1"), {"policy": RECENT}, {"hub_at": NOON, "crm_at": None}, Kind.DISPUTE, "c2"),
+    # What a lost write of ours was to set is sent over again, unless people want to be asked.
+    (("h2", "h1"), ("c2", "c1"), {"policy": CRM}, {"landed": True}, Kind.PUSH, "h2"),
+    (("h1", "h1"), ("c2", "c1"), {"policy": RECENT}, {"landed": True, "crm_at": LATER}, Kind.PUSH, "h1"),
+    (("h2", "h1"), ("c2", "c1"), {"policy": MANUAL}, {"landed": True}, Kind.DISPUTE, "c2"),
+    (("h1", "h1"), ("c2", "c1"), {"policy": MANUAL}, {"landed": True}, Kind.DISPUTE, "c2"),
+    # If the record was written to later still, the policy decides as of two changes; of times that say nothing, a person.
+    (("h1", "h1"), ("c2", "c1"), {"policy": MANUAL}, {"maybe_landed": True}, Kind.DISPUTE, "c2"),
+    (("h1", "h1"), ("c2", "c1"), {"policy": RECENT}, {"maybe_landed": True, "crm_at": LATER}, Kind.DISPUTE, "c2"),
+    (("h1", "h1"), ("c2", "c1"), {"policy": CRM}, {"maybe_landed": True}, Kind.TAKE, "c2"),
+    (("h1", "h1"), ("c2", "c1"), {"policy": HUB}, {"maybe_landed": True}, Kind.PUSH, "h1"),
+    (("h1", "h1"), ("c2", "c1"), {"policy": MANUAL}, {"maybe_landed": True, "decision": "use_crm"}, Kind.TAKE, "c2"),
     # A person's decision ends a dispute, either way, over every policy.
     (("h2", "h1"), ("c2", "c1"), {"policy": HUB}, {"decision": "use_crm"}, Kind.TAKE, "c2"),
     (("h2", "h1"), ("c2", "c1"), {"policy": CRM}, {"decision": "use_hub"}, Kind.PUSH, "h2"),

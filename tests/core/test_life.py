@@ -6,8 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from crm_sync.core.decide import Difference, Kind, Verdict
+from crm_sync.core.decide import Kind, Verdict
 from crm_sync.core.deletes import DeletePolicy, Deletes
+from crm_sync.core.difference import Difference
 from crm_sync.core.life import Here, Presence, decide
 from crm_sync.core.rules import Rule
 from crm_sync.core.spec import Direction, FieldSpec, FieldType, StreamSpec, VendorField

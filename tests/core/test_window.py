@@ -50,6 +50,14 @@ def test_full_ignores_the_watermark() -> None:
     )
 
 
+def test_full_reads_everything_whatever_the_partition_unless_it_is_a_backfill() -> None:
+    everything = Reading(None, None, full=True, moves=True)
+    for partition in (YESTERDAY, TODAY):
+        assert reading(now=NOW, watermark=BEFORE, overlap=TEN, partition=partition, full=True) == everything
+    backfill = reading(now=NOW, watermark=None, overlap=TEN, partition=YESTERDAY, full=True, backfill=True)
+    assert backfill == Reading(*YESTERDAY, full=False, moves=False)
+
+
 def test_a_start_date_moves_the_watermark_only_if_it_leaves_no_gap() -> None:
     early, late = BEFORE - TEN, NOW
     assert reading(now=NOW, watermark=BEFORE, overlap=TEN, start_date=early).moves

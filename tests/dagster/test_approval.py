@@ -106,6 +106,7 @@ def test_a_dry_run_shows_bases_and_calls(project: Project) -> None:
 
 def test_a_full_read_tidies_up_behind_old_plans(project: Project) -> None:
     world = project.world
+    project.sync()  # nothing is created, or planned, before the CRM was read
     world.conn.execute("insert into hub.contact (last_name, email) values ('Roe', 'roe@x.example')")
     propose(
         world.url, world.system.streams, world.crms.__getitem__, origin="person", made_by="ann"

@@ -127,6 +127,45 @@ def test_a_backfill_reads_its_days_in_one_run_and_moves_no_watermark(project: Pr
     assert found == {"2026-03-02", "2026-03-03", "2026-03-04"}
 
 
+def test_a_past_day_before_the_first_sync_creates_nothing_in_the_crm(project: Project) -> None:
+    project.world.time = datetime(2026, 3, 3, 12, tzinfo=UTC)
+    person(project)
+    project.world.time = datetime(2026, 11, 1, tzinfo=UTC)
+    project.world.conn.execute("insert into hub.contact (last_name, email) values ('Lee', 'lee@x.example')")
+    result = project.run(names.sync_job("acme"), partition="2026-03-04")
+    assert result.success, project.reasons(result)
+    shown = project.metadata(result, "acme", "outbound", "contact")
+    assert (shown["created"], shown["waiting"]) == (0, 1)
+    assert "not created: acme/contact was never read to its end" in shown["notes"]
+    project.sync()
+    assert len(project.world.accounts["acme"].rows("Contact")) == len(project.world.hub("contact")) == 1
+
+
+def test_a_full_run_of_a_past_day_reads_everything(project: Project) -> None:
+    person(project)
+    result = project.run(names.sync_job("acme"), partition="2026-03-04", full=True)
+    assert result.success, project.reasons(result)
+    assert project.metadata(result, "acme", "inbound", "contact")["read"] == 1
+    assert project.world.one("select count(*) from sync.watermark") > 0
+
+
+def test_a_day_that_ends_while_the_run_goes_on_is_still_today(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person(project)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    storage = project.instance.run_storage
+    found = storage.get_run_records
+
+    def older(*args: Any, **more: Any) -> Any:
+        return [r._replace(create_timestamp=yesterday) for r in found(*args, **more)]
+
+    monkeypatch.setattr(storage, "get_run_records", older)
+    result = project.run(names.sync_job("acme"), partition=f"{yesterday:%Y-%m-%d}")
+    assert result.success, project.reasons(result)
+    assert project.metadata(result, "acme", "inbound", "contact")["read"] == 1
+
+
 def test_what_is_wrong_in_the_run_configuration_is_said(project: Project) -> None:
     result = project.run(names.sync_job("acme"), start_date="31.1.2026", max_records=-1)
     assert not result.success

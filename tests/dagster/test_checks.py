@@ -1,5 +1,6 @@
 """The review table: what the check shows, and what the job behind its links does."""
 
+import pwd
 import re
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -107,7 +108,7 @@ def test_the_table_is_capped_and_masked_as_the_settings_say(make: Any) -> None:
     assert shown["conflicts"][0]["hub value"] == "+… (12 characters)"
 
 
-def test_each_row_leads_to_the_filled_launchpad_with_ids_only(project: Project) -> None:
+def test_each_row_leads_to_the_filled_launchpad_with_ids_and_times_only(project: Project) -> None:
     disputes(project)
     project.sync()
     shown = plain(project.check().metadata)
@@ -117,7 +118,12 @@ def test_each_row_leads_to_the_filled_launchpad_with_ids_only(project: Project) 
         parts = urlsplit(link)
         assert parts.path == "/locations/crm_sync/jobs/resolve_conflicts/playground/setup"
         config = yaml.safe_load(parse_qs(parts.query)["config"][0])
-        expected = {"ids": str(shown["conflicts"][0]["id"]), "decision": name.replace(" ", "_"), "note": ""}
+        expected = {
+            "ids": str(shown["conflicts"][0]["id"]),
+            "as_of": project.world.one("select values_at from review.conflict").isoformat(),  # type: ignore[attr-defined]
+            "decision": name.replace(" ", "_"),
+            "note": "",
+        }
         assert config == {"ops": {"resolve": {"config": expected}}}
         assert dg.validate_run_config(project.defs.resolve_job_def(names.RESOLVE), config)
 
@@ -136,6 +142,66 @@ def test_a_decision_settles_both_sides_and_refreshes_the_table(
     assert project.world.accounts["acme"].row("Contact", crm_id).values["Phone"] == expected
     assert project.check().passed
     assert str(project.world.one("select decided_by from review.conflict")).endswith("(asked her)")
+
+
+def _links(project: Project) -> dict[str, dict[str, str]]:
+    """What the links of the table's first row fill in, by decision."""
+    found = re.findall(r"\[(use hub|use crm|skip)\]\((\S+)\)", plain(project.check().metadata)["decide"])
+    configs = {name: yaml.safe_load(parse_qs(urlsplit(link).query)["config"][0]) for name, link in found[:3]}
+    return {name: config["ops"]["resolve"]["config"] for name, config in configs.items()}
+
+
+@pytest.mark.parametrize("decision", ["use hub", "skip"])
+def test_a_link_decides_about_the_values_that_its_table_shows(project: Project, decision: str) -> None:
+    """An old page decided about a value that nobody had seen: the row keeps its number when a side changes again."""
+    (crm_id,) = disputes(project)
+    project.sync()
+    old = _links(project)[decision]
+    project.world.wait(minutes=5)
+    project.world.accounts["acme"].person_edit("Contact", crm_id, {"Phone": "+14155557777"})
+    project.world.wait(minutes=1)
+    project.sync()
+    assert _links(project)[decision]["ids"] == old["ids"]
+    result = resolve(project, **old)
+    assert not result.success
+    (said,) = failures_of(result)
+    assert said.startswith(
+        "resolve_conflicts: changed since you looked, so nothing was decided: conflict 1 has had other values since."
+    )
+    project.world.wait(minutes=1)
+    project.sync()
+    assert project.world.accounts["acme"].row("Contact", crm_id).values["Phone"] == "+14155557777"
+    assert plain(project.check().metadata)["open"] == 1
+    assert resolve(project, **_links(project)[decision]).success
+    assert project.check().passed
+
+
+def test_ids_that_are_not_open_any_more_are_told(project: Project) -> None:
+    """The job succeeded with `selected: 0`."""
+    disputes(project, 2)
+    project.sync()
+    assert resolve(project, ids="1", decision="use_hub").success
+    result = resolve(project, ids="1, 999", decision="use_crm")
+    (said,) = failures_of(result)
+    assert "conflict 1 was applied; `crm-sync undo` takes writes back; conflict 999 is none there is" in said
+    partly = resolve(project, ids="1, 2", decision="skip")
+    assert partly.success
+    assert project.world.one("select status from review.conflict where id = 2") == "skipped"
+    assert "conflict 1 was applied" in str(partly.all_node_events)
+    (said,) = failures_of(resolve(project, ids="2", decision="use_crm"))
+    assert re.search(r"conflict 2 was skipped by \S+\. What is open", said)
+
+
+def test_a_container_without_accounts_decides_too(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job failed with a KeyError: a uid without an account has no name."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    disputes(project)
+    project.sync()
+    result = resolve(project, entity="contact", decision="use_crm")
+    assert result.success, project.reasons(result)
+    assert project.world.one("select decided_by from review.conflict") == "unknown"
 
 
 def test_a_decision_made_during_a_sync_is_applied_by_the_next(project: Project) -> None:

@@ -1,6 +1,7 @@
 """Text of strangers in Markdown: whatever it is, it stays one visible line in its code span."""
 
 import unicodedata
+from datetime import datetime
 from typing import get_args
 from urllib.parse import unquote
 
@@ -40,10 +41,19 @@ def test_what_cannot_be_seen_is_shown() -> None:
     assert links.plain("x" * 300) == "x" * 199 + "…"
 
 
-@given(st.integers(1), st.sampled_from(get_args(Decision)), st.text(st.characters(exclude_categories=["Cs"])))
-def test_a_link_holds_nothing_that_could_end_it(number: int, decision: Decision, location: str) -> None:
-    link = links.resolve(number, decision, location=location)
+@given(
+    st.integers(1),
+    st.datetimes(timezones=st.timezones()),
+    st.sampled_from(get_args(Decision)),
+    st.text(st.characters(exclude_categories=["Cs"])),
+)
+def test_a_link_holds_nothing_that_could_end_it(
+    number: int, as_of: datetime, decision: Decision, location: str
+) -> None:
+    link = links.resolve(number, as_of, decision, location=location)
     assert link.isascii()
     assert not set(link) & set(" |()<>[]`\"'\\\n")
     config = yaml.safe_load(unquote(link.rpartition("config=")[2]))
-    assert config["ops"]["resolve"]["config"] == {"ids": str(number), "decision": decision, "note": ""}
+    filled = config["ops"]["resolve"]["config"]
+    assert datetime.fromisoformat(filled.pop("as_of")) == as_of
+    assert filled == {"ids": str(number), "decision": decision, "note": ""}

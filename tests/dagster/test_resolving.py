@@ -73,8 +73,12 @@ def test_what_nobody_looked_at_is_settled_on_the_hour(world: World, tmp_path: Pa
         project = Project(world, instance)
         disputes(project, 2)
         project.sync()
-        assert _tick(project, datetime.now(UTC)) == "no conflict has waited long enough"
+        assert _tick(project, datetime.now(UTC)) == "no conflict that can be settled has waited long enough"
         world.conn.execute("update review.conflict set values_at = now() - interval '8 days' where id = 1")
+        # What cannot be settled starts no run, hour after hour.
+        world.conn.execute("update review.conflict set entity = 'gone' where id = 1")
+        assert _tick(project, datetime.now(UTC)) == "no conflict that can be settled has waited long enough"
+        world.conn.execute("update review.conflict set entity = 'contact' where id = 1")
         assert isinstance(_tick(project, datetime.now(UTC)), dg.RunRequest)
         result = project.run(names.AUTO_RESOLVE, partition=None)
         assert result.success, project.reasons(result)

@@ -28,7 +28,7 @@ def test_on_a_database_of_the_users_all_sides_agree(tmp_path: Path, fresh_databa
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Hub, Salesforce and HubSpot agree on every mapped field" in done.stdout
     assert "12 open conflicts" in done.stdout
-    assert "3 parked" in done.stdout
+    assert "2 parked" in done.stdout
     assert not (tmp_path / ".crm_sync" / "demo").exists()
     with psycopg.connect(fresh_database_url) as conn:
         runs = conn.execute("select count(*) from dagster.runs where status = 'SUCCESS'").fetchone()

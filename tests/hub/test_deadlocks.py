@@ -9,7 +9,6 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from crm_sync.core.errors import BusyError, CrmError, HeldBackError, LostLeaseError, StorageError
 from crm_sync.core.guard import Guard, Limit
@@ -21,6 +20,7 @@ from crm_sync.steps.inbound import inbound
 from crm_sync.steps.options import Options, Report
 from crm_sync.steps.outbound import outbound
 from crm_sync.steps.resolve import resolve
+from tests.steps.hindered import given, hindered
 from tests.steps.world import World
 
 
@@ -105,11 +105,6 @@ def rename(conn: psycopg.Connection, hub_id: UUID) -> None:
 
 def names(world: World) -> list[tuple[str | None, str | None]]:
     return world.conn.execute("select first_name, last_name from hub.contact order by id").fetchall()
-
-
-def given(world: World, setting: str) -> str:
-    """The address of the database for a role that was given a setting."""
-    return make_conninfo(world.url, options=f"-c {setting}")
 
 
 def in_crm(world: World, field: str) -> list[str | None]:
@@ -300,23 +295,6 @@ def test_a_session_that_is_ended_in_the_middle_of_a_chunk_leaves_everything_to_t
     assert "administrator command" in str(found[0])
     application.rollback()
     assert hub_step(world).counts["updated"] == 3
-
-
-def hindered(
-    world: World, application: psycopg.Connection, table: str, work: Callable[[Store], object]
-) -> list[float]:
-    """The pauses that the work makes while an application holds all rows of a table, until the third."""
-    pauses: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 3:
-            application.rollback()
-
-    application.execute(f"lock table {table} in exclusive mode")
-    with Store(given(world, "lock_timeout=50ms"), sleep=sleep) as store:
-        work(store)
-    return pauses
 
 
 def test_a_page_that_cannot_be_merged_at_once_is_merged_later_and_counted_once(

@@ -253,10 +253,19 @@ class Ground:
             first = min(self.delayed, key=lambda d: d.at)
             self.delayed.remove(first)
             self._set(max(first.at, self.time))
+            self._catching_up(first.name)
             for operation in first.operations:
                 self.before_landing(first.name, operation)
                 self.accounts[first.name].apply(first.stream, operation)
         self._set(until)
+
+    def _catching_up(self, name: str) -> None:
+        """What lands now is shown as soon as anything is: the lag of the last change was told when that was made, perhaps
+        long ago, and what was left of a stall then has passed."""
+        habits = self.accounts[name].habits
+        stalled = self.stalled_until[name] - self.time
+        usual = min(habits.lag, timedelta(seconds=self.lag[name]))
+        habits.lag = max(usual, stalled, timedelta())
 
     def before_landing(self, name: str, operation: Operation) -> None:
         """Somebody may want to look before a write that is late takes effect."""
@@ -326,7 +335,7 @@ class Ground:
     def clocks(self) -> Iterator[None]:
         """The process' own clock is ours too, and a session is used again by the next run, as if it were a new one:
         opening one costs as much as a short sync."""
-        monotonic, connect = reached.time, store_module.connect
+        clocks, connect = reached.time, store_module.connect
 
         def kept(url: str, *, autocommit: bool = False) -> psycopg.Connection:
             conn, self._kept = self._kept, None
@@ -335,12 +344,18 @@ class Ground:
                 conn._prepared = Prepared()
             return conn
 
-        reached.time = SimpleNamespace(monotonic=lambda: self.time.timestamp())  # type: ignore[assignment]
+        reached.time = SimpleNamespace(  # type: ignore[assignment]
+            monotonic=lambda: self.time.timestamp(), time=lambda: self.wall().timestamp()
+        )
         store_module.connect = kept
         try:
             yield
         finally:
-            reached.time, store_module.connect = monotonic, connect
+            reached.time, store_module.connect = clocks, connect
+
+    def wall(self) -> datetime:
+        """The clock on the wall. A forked process, whose monotonic clock stands still while it sleeps, asks for it."""
+        return self.time
 
     @contextmanager
     def store(self, *, dry_run: bool = False) -> Iterator[FragileStore]:

@@ -18,7 +18,7 @@ import crm_sync.steps.inbound as inbound_step
 import crm_sync.steps.outbound as outbound_step
 from crm_sync.connectors.crm import Operation
 from crm_sync.core import decide
-from crm_sync.core.decide import Difference
+from crm_sync.core.difference import Difference
 from crm_sync.core.errors import CrmError, ErrorClass
 from crm_sync.core.spec import FieldType, StreamSpec
 from crm_sync.hub import (
@@ -102,7 +102,7 @@ def single_base(patch: pytest.MonkeyPatch) -> None:
 
 def blind_create(patch: pytest.MonkeyPatch) -> None:
     """Nobody looks whether it is there: a create without an answer is simply sent again."""
-    patch.setattr(link, "waiting_matches", lambda *a: set())
+    patch.setattr(link, "waiting", lambda *a: {})
     patch.setattr(link.candidates, "_by_external_id", lambda *a: None)
     patch.setattr(FragileCrm, "by_hub_ids", lambda self, stream, hub_ids: iter(()))
 

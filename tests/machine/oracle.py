@@ -46,10 +46,9 @@ class Broken(AssertionError):  # noqa: N818
 @dataclass(slots=True)
 class Diary:
     """What people wrote (`written`: all of it). last: the last value a person wrote, by side, record and field. replaced: earlier ones that
-    somebody else had replaced by then. unseen: what was overwritten in a CRM before anybody could see it (the time
-    between the last look and the write: no vendor's batch interface lets us compare and set). landed: what a write of
-    ours set long after it was given up, as long as nobody wrote to it since. born: where the
-    people came from, by e-mail. gone: e-mails of people whose record somebody deleted, archived or merged; hub_deleted: hub records that
+    somebody else had replaced by then, and nobody has put back (`wrote`). unseen: what was overwritten in a CRM before anybody could see it (the time
+    between the last look and the write: no vendor's batch interface lets us compare and set). landed: what a write of ours
+    set long after it was sent. born: where the people came from, by e-mail. gone: e-mails of people whose record somebody deleted, archived or merged; hub_deleted: hub records that
     an application deleted. restored_beside: records that somebody took out of a CRM's recycle bin when another one had
     been made in their place, or while a run was under way that could have looked already. hidden: vendor fields that a
     connection was not allowed to see for a while; what changed meanwhile, only a full read tells."""
@@ -58,21 +57,25 @@ class Diary:
     written: dict[Key, set[str | None]] = field(default_factory=dict)
     replaced: set[tuple[Key, str | None]] = field(default_factory=set)
     unseen: set[tuple[Key, str | None]] = field(default_factory=set)
-    landed: dict[Key, str | None] = field(default_factory=dict)
+    landed: set[tuple[Key, str | None]] = field(default_factory=set)
     born: dict[str, list[str]] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     hub_deleted: set[str] = field(default_factory=set)
     restored_beside: set[tuple[str, str]] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)
 
-    def wrote(self, key: Key, before: str | None, after: str | None) -> None:
-        """A person changed a value; writing what is already there is no change."""
+    def wrote(self, key: Key, before: str | None, after: str | None, *, answer_missing: bool = False) -> None:
+        """A person changed a value; writing what is already there is no change. answer_missing: a write of ours to this
+        field has no answer yet. Who then puts back what it replaced leaves nothing to tell of it: a look shows the old
+        value, as if the write had never arrived, and the journal may not claim that it did. The value is the last one
+        again, and is looked for as that."""
         if before == after:
             return
         if key in self.last and self.last[key] != before:
             self.replaced.add((key, self.last[key]))
+        if answer_missing:
+            self.replaced.discard((key, after))
         self.last[key] = after
-        self.landed.pop(key, None)
         self.written.setdefault(key, set()).add(after)
 
 
@@ -166,7 +169,6 @@ class Oracle:
                 if (
                     seen[f] != base["phone_crm"]
                     and not first
-                    and not self._landed((name, operation.crm_id, f), now)
                     and not self._decided(name, operation.key, "use_hub")
                 ):
                     raise Broken(
@@ -192,22 +194,24 @@ class Oracle:
         return hub_row is not None and hub_row.get("archived_at") is None
 
     def before_landing(self, name: str, operation: Operation) -> None:
-        """A write takes effect long after it was sent: what it overwrites, nobody could see."""
-        if operation.crm_id is None:
+        """A write takes effect long after it was sent: what it overwrites, nobody could see. A create does so as well where
+        it was sent once more meanwhile: the CRM finds that record by the hub's id, and updates it."""
+        crm_id = operation.crm_id if operation.kind != "create" else self._found_by(name, operation.key)
+        if crm_id is None:
             return
-        object_name = operation.crm_id.partition("-")[0]
+        object_name = crm_id.partition("-")[0]
         entity = {o: e for e, o in OBJECTS.items()}[object_name]
-        there = self.g.accounts[name].row(object_name, operation.crm_id)
+        there = self.g.accounts[name].row(object_name, crm_id)
         for f, vendor in self.g.vendor[entity].items():
             if vendor in operation.values and there.values.get(vendor) != operation.values[vendor]:
-                self.diary.unseen.add(((name, operation.crm_id, f), there.values.get(vendor)))
-                if not there.deleted:  # there the CRM refuses it
-                    self.diary.landed[name, operation.crm_id, f] = operation.values[vendor]
+                self.diary.unseen.add(((name, crm_id, f), there.values.get(vendor)))
+                self.diary.landed.add(((name, crm_id, f), operation.values[vendor]))
 
-    def _landed(self, key: Key, now: str | None) -> bool:
-        """Whether a phone number that a CRM says is only ours, which landed late: to send the hub's over it overwrites
-        nobody's, so nobody need be asked."""
-        return key in self.diary.landed and _digits(self.diary.landed[key] or "") == _digits(now or "")
+    def _found_by(self, name: str, key: str) -> str | None:
+        """The record that a create of this hub record would update in this CRM."""
+        account = self.g.accounts[name]
+        rows = (row for o in OBJECTS.values() for row in account.rows(o)) if account.habits.upserts else ()
+        return next((row.id for row in rows if row.values.get("Hub_Id") == key), None)
 
     def _decided(self, name: str, hub_id: str, decision: str) -> bool:
         return bool(
@@ -457,13 +461,15 @@ class Oracle:
     def _nothing_invented(self) -> None:
         """Whatever came from a CRM into the hub, or was disputed, somebody wrote there: never an echo of ours."""
         for row in self.g.rows(
-            "select connection, crm_id, hub_id, field, new_value from sync.change where side = 'hub' and kind = 'update' and reason not like 'force%%'"  # which is told to take anything
+            "select connection, crm_id, hub_id, field, new_value, reason from sync.change where side = 'hub' and kind = 'update' and reason not like 'force%%'"  # which is told to take anything
             " and crm_id is not null"  # a person's merge of two hub records fills blanks from the other one
         ):
             name, f, value = str(row["connection"]), str(row["field"]), text(row["new_value"])
             written = self.diary.written.get((name, str(row["crm_id"]), f), {None})
             if f == "city" and value is not None and value == value.upper():
                 continue  # beta's own spelling of what we sent
+            if row["reason"] != "changed in the CRM" and self._landed(name, str(row["crm_id"]), f, value):
+                continue  # as of two changes: where it may be typed, a policy or a person may choose what landed late
             if not any(self._same(name, f, {f: value}, theirs) for theirs in written):
                 raise Broken(
                     Invariant.NO_LOST_UPDATE,
@@ -472,14 +478,18 @@ class Oracle:
         for row in self.g.rows(
             "select connection, crm_id, field, crm_value from review.conflict where field = 'phone'"
         ):
-            written = self.diary.written.get(
-                (str(row["connection"]), str(row["crm_id"]), str(row["field"])), {None}
-            )
-            if row["crm_value"] not in written:
+            key = (str(row["connection"]), str(row["crm_id"]), str(row["field"]))
+            said = text(row["crm_value"])
+            if said not in self.diary.written.get(key, {None}) and not self._landed(*key, said):
                 raise Broken(
                     Invariant.CONFLICT_COMPLETENESS,
                     f"nobody wrote {row['crm_value']!r}, but it is disputed: {row}",
                 )
+
+    def _landed(self, name: str, crm_id: str, f: str, value: str | None) -> bool:
+        """Whether a write of ours that landed late has set this value, which somebody may as well have typed."""
+        told = (theirs for key, theirs in self.diary.landed if key == (name, crm_id, f))
+        return any(self._same(name, f, {f: value}, theirs) for theirs in told)
 
     def _is_current(self, key: Key, value: str | None) -> bool:
         side, record, f = key

@@ -153,8 +153,19 @@ class People:
         account.person_edit(object_name, crm_id, {vendor[f]: value for f, value in values.items()})
         self.g.came_late(name)
         after = account.row(object_name, crm_id).values
+        missing = self._answers_missing(name, entity, crm_id)
         for f in values:
-            self.diary.wrote((name, crm_id, f), before.get(vendor[f]), after[vendor[f]])
+            self.diary.wrote(
+                (name, crm_id, f), before.get(vendor[f]), after[vendor[f]], answer_missing=f in missing
+            )
+
+    def _answers_missing(self, name: str, entity: str, crm_id: str) -> set[str]:
+        """The fields of a record that a write of ours, which has no answer yet, was to set."""
+        found = self.g.rows(
+            "select jsonb_object_keys(sent) as field from sync.intent where connection = %s and entity = %s"
+            " and crm_id = %s and kind = 'update'", name, entity, crm_id,
+        )  # fmt: skip
+        return {str(row["field"]) for row in found}
 
     def hub_delete(self, rng: random.Random) -> None:
         rows = self.g.hub("contact")

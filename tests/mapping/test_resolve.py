@@ -212,6 +212,7 @@ entities: {contact: {object: Contact, record_type: Person, fields: {email: Email
         "api_version": "61.0",
         "bulk_query_above": 2000,
         "bulk_write_above": 2000,
+        "assignment_rules": False,
         "check_before_write": True,
         "page_size": 500,
         "ca_bundle": str(tmp_path / "ca.pem"),

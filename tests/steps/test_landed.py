@@ -9,6 +9,7 @@ from crm_sync.core.errors import CrmError
 from crm_sync.hub import dirty
 from crm_sync.hub.store import Store
 from crm_sync.simulators.serve import Simulator
+from crm_sync.steps.inbound import inbound
 from crm_sync.steps.options import Options, Report
 from crm_sync.steps.outbound import outbound
 from tests.steps.org import Place
@@ -127,6 +128,32 @@ def test_what_is_found_when_no_answer_came(copied: tuple[World, str, UUID], time
     assert _at_work(world, lee) == LEE
     assert sorted(str(row["last_name"]) for row in world.hub("contact")) == ["Kim", "Lee"]
     _freed(world, lee)
+
+
+def test_a_record_that_has_no_link_yet_is_not_overwritten(world: World) -> None:
+    """A CRM record that carries the id, from an earlier installation say: it is linked before anything is sent."""
+    kim = uuid4()
+    world.conn.execute(
+        "insert into hub.contact (id, first_name, last_name, email, phone)"
+        " values (%s, 'Jo', 'Kim', 'kim@x.example', '+4930111')",
+        [kim],
+    )
+    theirs = {"LastName": "Kim", "Email": "jo@x.example", "Phone": "+4930222", "Hub_Id": str(kim).upper()}
+    crm_id = world.accounts["acme"].person_create("Contact", theirs)
+    world.wait(minutes=20)
+    contact = world.system.stream("acme", "contact")
+    with Store(world.url) as store:
+        inbound(store, world.crms["acme"], contact, Options())
+    _send(world)
+    row = world.accounts["acme"].row("Contact", crm_id).values
+    assert {name: row.get(name) for name in theirs} == theirs
+    assert world.one("select code from sync.parked where record_id = %s", str(kim)) == "MATCH_WAITS"
+    _sync(world, 2)
+    assert world.one("select crm_id from acme.contact_base where hub_id = %s", kim) == crm_id
+    assert world.one("select count(*) from sync.parked") == 0
+    assert world.one("select count(*) from review.conflict where field = 'phone' and status = 'open'") == 1
+    row = world.accounts["acme"].row("Contact", crm_id).values
+    assert (row["Phone"], row["FirstName"]) == ("+4930222", "Jo")
 
 
 @pytest.mark.parametrize("above", [500, 0])

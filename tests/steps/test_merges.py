@@ -5,6 +5,8 @@ import pytest
 from crm_sync.hub import dirty, merges
 from crm_sync.hub.store import Store
 from crm_sync.hub.undo import Selection
+from crm_sync.steps.options import Options
+from crm_sync.steps.outbound import outbound
 from crm_sync.steps.undo import Undo
 from tests.steps.world import World
 
@@ -214,6 +216,54 @@ class TestBothAreLinked:
         assert len(world.hub("contact")) == 1
         _quiet(world)
 
+    @pytest.mark.parametrize("decision", ["apart", "merge"])
+    def test_a_hub_record_that_comes_back_waits_for_the_decision_again(
+        self, world: World, decision: merges.Decision
+    ) -> None:
+        """The question was withdrawn when the hub record was deleted; brought back, it was sent to the CRM as a new one."""
+        acme = world.accounts["acme"]
+        kept, lost = _two(world)
+        loser, stays = _linked(world, lost), _linked(world, kept)
+        acme.person_merge("Contact", kept, lost)
+        world.wait(minutes=1)
+        world.sync()
+        world.conn.execute("delete from hub.contact where id = %s", [loser])
+        world.sync()
+        assert world.one("select status from review.merge") == "superseded"
+        assert world.one("select count(*) from sync.parked") == 0
+        world.conn.execute(
+            "insert into hub.contact (id, last_name, email) values (%s, 'Li', 'li@x.example')", [loser]
+        )
+        world.sync(dry_run=True)
+        assert world.one("select status from review.merge") == "superseded"
+        world.sync()
+        assert [row.id for row in acme.rows("Contact")] == [kept]
+        assert world.one("select code from sync.parked where side = 'hub'") == "MERGE_WAITS"
+        found = world.conn.execute("select status, decision, hub_id::text, kept_id::text from review.merge")
+        assert found.fetchall() == [("open", None, loser, stays)]
+        _quiet(world)
+
+        _decide(world, decision)
+        world.sync()
+        there = sorted(str(r.values["LastName"]) for r in acme.rows("Contact"))
+        assert there == (["Lee", "Li"] if decision == "apart" else ["Lee"])
+        assert len(world.hub("contact")) == len(there)
+        assert world.one("select count(*) from sync.parked") == 0
+        _quiet(world)
+
+    def test_a_question_about_a_deleted_hub_record_parks_nothing(self, world: World) -> None:
+        """Deleted after the hub step has looked: the outbound step parked a record that is gone, and nothing took it back."""
+        kept, lost = _two(world)
+        loser = _linked(world, lost)
+        world.accounts["acme"].person_merge("Contact", kept, lost)
+        world.wait(minutes=1)
+        world.sync()
+        world.conn.execute("delete from hub.contact where id = %s", [loser])
+        with Store(world.url) as store:
+            outbound(store, world.crms["acme"], world.system.stream("acme", "contact"), Options())
+        assert world.one("select count(*) from sync.parked") == 0
+        _quiet(world)
+
     def test_taken_out_of_the_bin_it_is_a_record_of_its_own(self, world: World) -> None:
         acme = world.accounts["acme"]
         kept, lost = _two(world)
@@ -333,6 +383,37 @@ class TestOtherCrms:
         assert world.one("select count(*) from sync.parked") == 0
         assert len(world.hub("contact")) == 1
         _quiet(world, "beta")
+
+
+def test_what_another_crm_brings_back_into_the_hub_is_not_made_again_where_it_was_merged(two: World) -> None:
+    acme, beta = (two.accounts[name] for name in ("acme", "beta"))
+    _, lost = _two(two)
+    two.sync("beta")
+    theirs = {str(row.values["LastName"]): row.id for row in beta.rows("Contact")}
+    loser = _linked(two, lost)
+    beta.person_merge("Contact", theirs["Lee"], theirs["Li"])
+    two.wait(minutes=1)
+    two.sync("beta")
+    two.conn.execute("delete from hub.contact where id = %s", [loser])
+    acme.person_delete("Contact", lost)
+    two.wait(minutes=1)
+    two.sync("beta")
+    two.sync("acme")
+    acme.person_restore("Contact", lost)
+    two.wait(minutes=1)
+    two.sync("acme")
+    assert len(two.hub("contact")) == 2
+    two.sync("beta")
+    assert [row.id for row in beta.rows("Contact")] == [theirs["Lee"]]
+    assert two.one("select status from review.merge") == "open"
+    _quiet(two, "beta")
+    beta.person_restore("Contact", theirs["Li"])  # nothing is to be decided any more
+    two.wait(minutes=1)
+    two.sync("beta")
+    assert two.one("select status from review.merge") == "superseded"
+    assert _linked(two, theirs["Li"], "beta") == loser
+    assert len(beta.rows("Contact")) == 2
+    _quiet(two, "beta")
 
 
 def test_undo_leaves_what_people_merged(world: World) -> None:

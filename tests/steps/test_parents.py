@@ -69,7 +69,7 @@ def test_a_child_whose_parent_is_refused_is_created_without_it(family: World) ->
     parent = add(family, "")
     add(family, "child", parent)
     family.conn.execute("alter table hub.company alter name drop not null")
-    family.conn.execute("update hub.company set name = repeat('x', 40960) where id = %s", [parent])
+    family.conn.execute("update hub.company set name = repeat('x', 140000) where id = %s", [parent])
     family.sync()
     assert theirs(family) == {"child": None}
     family.conn.execute("update hub.company set name = 'parent' where id = %s", [parent])

@@ -15,7 +15,7 @@ from crm_sync.core.spec import AutoResolve, Policy, System
 from crm_sync.hub import review, rules
 from crm_sync.hub.store import Store
 from crm_sync.steps import resolve as steps
-from crm_sync.steps import ruling
+from crm_sync.steps import ruling, unattended
 from crm_sync.steps.conflicts import conflicts
 from crm_sync.steps.hub import hub
 from crm_sync.steps.options import Options
@@ -287,6 +287,32 @@ def test_the_evidence_and_the_times_of_a_conflict_stay_those_of_its_values(world
     assert (d.crm_at, d.conflict) == (before.crm_changed_at, before.id)
 
 
+def test_a_decision_is_about_the_values_that_were_read(world: World, store: Store) -> None:
+    """Values that a sync wrote between somebody's look and the decision were decided about unseen."""
+    crm_id, _ = disputes(world, 2)
+    seen = review.find(world.conn)
+    world.accounts["acme"].person_edit("Contact", crm_id, {"Phone": "+14155550009"})
+    world.wait(minutes=1)
+    world.sync()
+    changed, same = (c.id for c in seen)
+    assert review.decide(world.conn, seen, "use_hub", "mina") == {same}
+    assert states(world) == {changed: "open", same: "decided"}
+    done = steps.resolve(store, world.system, lambda name: world.crms[name], seen, "use_hub", "mina")
+    assert (done.decided, done.changed) == ({"use_hub": 0}, (changed, same))
+    with pytest.raises(SyncError, match="no rule was made"):
+        steps.resolve(
+            store, world.system, lambda name: world.crms[name], seen, "use_hub", "mina", always=When.ANY
+        )
+    assert rules.find(world.conn, ended=True) == []
+    known, gone = steps.missed(store, Selection(ids=(changed, same, 99), as_of=seen[0].values_at), [])
+    assert known == {
+        changed: "has had other values since",
+        same: "was decided by mina",
+        99: "is none there is",
+    }
+    assert [c.id for c in gone] == [changed, same]
+
+
 # Withdrawing ----------------------------------------------------------------------------------------------------
 
 
@@ -346,7 +372,7 @@ def _automatic(world: World, policy: Policy) -> None:
 
 def test_what_nobody_looked_at_is_settled_and_says_so(world: World, store: Store) -> None:
     def settle() -> steps.Resolved | None:
-        return steps.automatic(
+        return unattended.automatic(
             store, world.system, lambda name: world.crms[name], "acme", now=steps.moment(store)
         )
 
@@ -371,10 +397,24 @@ def test_what_nobody_looked_at_is_settled_and_says_so(world: World, store: Store
 def test_equal_times_go_on_waiting(world: World, store: Store) -> None:
     disputes(world)
     _automatic(world, Policy.MOST_RECENT_WINS)
-    world.conn.execute("update review.conflict set values_at = 'epoch', crm_changed_at = hub_changed_at")
-    assert steps.overdue(store, world.system, "acme", steps.moment(store)) == []
-    world.conn.execute("update review.conflict set crm_changed_at = null")
-    assert steps.overdue(store, world.system, "acme", steps.moment(store)) == []
+    for times, settled in (
+        ("values_at = 'epoch', crm_changed_at = hub_changed_at", False),
+        ("crm_changed_at = null", False),
+        ("crm_changed_at = hub_changed_at + interval '1s'", True),
+        ("crm_changed_at = hub_changed_at - interval '1s'", True),
+        ("values_at = now() - interval '6 days'", False),
+        ("values_at = 'epoch', entity = 'gone'", False),
+    ):
+        world.conn.execute(f"update review.conflict set {times}")
+        assert _overdue(world, store) is settled, times
+
+
+def _overdue(world: World, store: Store) -> bool:
+    """Whether the schedule would start a run; there is then something that it settles."""
+    now = steps.moment(store)
+    found = unattended.overdue(store.conn, world.system, "acme", now)
+    assert unattended.due(store.conn, world.system, "acme", now) is bool(found)
+    return bool(found)
 
 
 def test_what_nobody_looked_at_does_not_pass_the_guard(world: World, store: Store) -> None:
@@ -391,7 +431,7 @@ def test_what_nobody_looked_at_does_not_pass_the_guard(world: World, store: Stor
     world.conn.execute("update review.conflict set values_at = 'epoch'")
 
     def settle() -> steps.Resolved:
-        done = steps.automatic(
+        done = unattended.automatic(
             store, world.system, lambda name: world.crms[name], "acme", now=steps.moment(store)
         )
         assert done is not None

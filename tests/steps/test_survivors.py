@@ -1,6 +1,7 @@
 """Merges into a record that no listing brings: deleted at once, outside the filter, or older than what is read."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -103,4 +104,26 @@ def test_who_was_merged_into_what_is_outside_is_outside(customers: World) -> Non
         (kept, "merge")
     ]
     assert acme.row("Contact", kept).values["LastName"] == "Edited"
+    assert world.one("select count(*) from sync.mark") == 0
+
+
+def test_a_survivor_is_looked_up_before_the_link_moves_to_it(world: World) -> None:
+    """The listing told of the loser while it still showed the survivor as it was before the merge: that it had had no phone
+    passed for a change in the CRM, and the hub's was blanked."""
+    acme = world.accounts["acme"]
+    lost = acme.person_create("Contact", {**LEE, "Phone": "+14155552671"})
+    later(world)
+    kept = acme.person_create("Contact", {"LastName": "Li"})
+    acme.habits.lag = timedelta(hours=2)
+    acme.person_edit("Contact", kept, {"FirstName": "Bo"})
+    acme.habits.lag = timedelta()
+    acme.person_merge("Contact", kept, lost)
+    for _ in range(8):
+        later(world)
+        assert world.hub("contact", "first_name, last_name, phone") == [
+            {"first_name": "Bo", "last_name": "Li", "phone": "+14155552671"}
+        ]
+        assert world.one("select crm_id from acme.contact_base") == kept
+    assert world.one("select count(*) from sync.change where field = 'phone' and side = 'hub'") == 0
+    assert acme_calls(world) == 1  # it is asked about once
     assert world.one("select count(*) from sync.mark") == 0

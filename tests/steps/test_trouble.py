@@ -1,5 +1,7 @@
 """Bad values, refusals, lost answers, late references: the others go on, nothing is lost, nothing is doubled."""
 
+import secrets
+
 import pytest
 
 from crm_sync.core.errors import BusyError, CrmError, ErrorClass, RecordError
@@ -12,14 +14,14 @@ def test_an_invalid_value_parks_its_record_and_the_others_go_on(world: World) ->
     acme = world.accounts["acme"]
     bad = acme.person_create("Contact", {"LastName": "Bad", "Email": "no address"})
     nul = acme.person_create("Contact", {"LastName": "N\0ul", "Email": "nul@x.example"})
-    long = acme.person_create("Contact", {"LastName": "x" * 40_960, "Email": "long@x.example"})
+    long = acme.person_create("Contact", {"LastName": "x" * 140_000, "Email": "long@x.example"})
     acme.person_create("Contact", {"LastName": "Good", "Email": "good@x.example"})
     reports = world.sync()
     assert [row["last_name"] for row in world.hub("contact")] == ["Good"]
     parked = dict(world.conn.execute("select record_id, value_class from sync.parked").fetchall())
     assert set(parked) == {bad, nul, long}
     assert "NUL" in parked[nul]
-    assert "40,960" in parked[long]
+    assert "140,000" in parked[long]
     assert "no address" not in str(world.conn.execute("select * from sync.parked").fetchall())
     assert reports["hub contact acme"].counts["parked"] == 3
     acme.person_edit("Contact", bad, {"Email": "now@x.example"})
@@ -31,7 +33,7 @@ def test_an_invalid_value_parks_its_record_and_the_others_go_on(world: World) ->
 
 def test_a_huge_value_in_a_match_field_stops_nothing(world: World) -> None:
     acme = world.accounts["acme"]
-    acme.person_create("Account", {"Name": "n" * 40_960})
+    acme.person_create("Account", {"Name": "n" * 140_000})
     acme.person_create("Account", {"Name": "m" * 30_000})
     acme.person_create("Account", {"Name": "Small"})
     world.sync("acme", "company")
@@ -305,3 +307,21 @@ def test_a_growing_mapping_agrees_on_the_new_field(world: World) -> None:
     world.wait(minutes=5)
     world.sync(full=True)
     assert world.one("select title from hub.contact") == "Boss"
+
+
+def test_long_texts_where_an_index_is_stop_nothing(world: World) -> None:
+    """An index takes texts of a few thousand characters; anybody may type longer ones, which do not compress."""
+    acme = world.accounts["acme"]
+    long = secrets.token_hex(20_000)
+    acme.person_create("Contact", {"LastName": "Id", "Email": "id@x.example", "Hub_Id": long})
+    acme.person_create("Contact", {"LastName": "Mail", "Email": f"{long}@x.example"})
+    acme.person_create("Contact", {"LastName": "Good", "Email": "good@x.example"})
+    acme.person_create("Account", {"Name": long})
+    for _ in range(2):
+        world.sync()
+        world.wait(minutes=20)
+    assert [row["last_name"] for row in world.hub("contact")] == ["Id", "Good"]
+    assert [len(str(row["name"])) for row in world.hub("company")] == [40_000]
+    assert [row[0] for row in world.conn.execute("select code from sync.parked").fetchall()] == [
+        "INVALID_VALUE"
+    ]

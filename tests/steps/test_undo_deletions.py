@@ -282,6 +282,22 @@ def test_fields_of_a_record_that_comes_back_go_back_with_the_next_undo(make: Mak
     quiet(world)
 
 
+def test_what_a_crm_said_anew_of_a_record_that_it_brought_back_goes_back(make: Make) -> None:
+    world = make("propagate", "propagate")
+    ann = person(world)
+    world.conn.execute("delete from hub.contact")
+    rounds(world)
+    acme = world.accounts["acme"]
+    acme.person_restore("Contact", ann)
+    acme.person_edit("Contact", ann, {"LastName": "Li"})
+    run = rounds(world)
+    assert world.one("select last_name from hub.contact") == "Li"
+    assert undone(world, run)[1].fields == 1
+    assert world.one("select last_name from hub.contact") == "Lee"
+    quiet(world)
+    assert acme.row("Contact", ann).values["LastName"] == "Lee"
+
+
 def test_what_the_hub_deleted_in_a_crm_is_told(make: Make) -> None:
     world = make("archive", "propagate")
     person(world)

@@ -104,7 +104,8 @@ class Writer:
         operations = [one.operation for one in chunk]
         if self._look is None or not unmoved.compared(operations):
             return chunk
-        _, moved = unmoved.sifted(self._types, operations, self._look.at(operations))
+        seen = self._look.at(operations)
+        _, moved = unmoved.sifted(self._types, operations, seen.now, seen.merged)
         if not moved:
             return chunk
         yield moved

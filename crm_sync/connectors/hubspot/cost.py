@@ -34,7 +34,7 @@ def _only_links(operation: Operation) -> bool:
 def _batch(made: Counter[str], chunk: Sequence[Operation], *, looks: bool) -> None:
     seen = unmoved.fields_of(unmoved.compared(chunk)) if looks else set()
     links = {name for o in chunk for name in o.values if name.startswith(ASSOCIATION)}
-    made[LOOK] += any(name not in links for name in seen)
+    made[LOOK] += bool(seen)
     made[batch.FAMILY] += not all(_only_links(o) for o in chunk)
     made[associations.FAMILY] += len(seen & links)
     for name in links:

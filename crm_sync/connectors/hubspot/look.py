@@ -1,14 +1,22 @@
 """The look at records right before they are updated: one batch read, and their associations if those are to change."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from crm_sync.connectors import unmoved
 from crm_sync.connectors.crm import Operation
 from crm_sync.connectors.hubspot.reading import Reader
 from crm_sync.connectors.hubspot.rows import Shape
-from crm_sync.connectors.hubspot.search import Record
-from crm_sync.connectors.hubspot.values import Row
+from crm_sync.connectors.hubspot.values import Row, losers
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """now: what records say in the fields to be compared; one that is not there is left out, as is a property that its
+    answer does not mention. merged: ids that stand for another record by now."""
+
+    now: Mapping[str, Row]
+    merged: frozenset[str]
 
 
 class Look:
@@ -18,9 +26,12 @@ class Look:
         self._reader = reader
         self._shape = shape
 
-    def at(self, operations: Sequence[Operation]) -> dict[str, Row]:
-        """What the records of these updates (a batch at most) say in the fields to be compared. A record that is not
-        there is left out, as is a property that its answer does not mention."""
+    def at(self, operations: Sequence[Operation]) -> Seen:
+        """What is seen of the records of these updates (a batch at most).
+
+        For the id of a record that was merged HubSpot answers with the survivor, under the survivor's id, and a write
+        to it changes the survivor. So an id that is missing from the answer has been merged if the answer has records
+        that nobody asked for, or one that says so."""
         wanted = unmoved.compared(operations)
         names = unmoved.fields_of(wanted)
         shape = replace(
@@ -28,12 +39,14 @@ class Look:
             fields={name: kind for name, kind in self._shape.fields.items() if name in names},
             associations={name: other for name, other in self._shape.associations.items() if name in names},
         )
-        ids = [operation.crm_id or "" for operation in wanted]
-        records: list[Record] = [{"id": crm_id} for crm_id in ids]
-        if shape.fields:
-            records = [record for found in self._reader.by_id(shape, ids) for record in found]
+        ids = {operation.crm_id or "" for operation in wanted}
+        found = {str(one["id"]): one for some in self._reader.by_id(shape, ids) for one in some}
+        strange = found.keys() - ids
+        told = {loser for record in found.values() for loser in losers(record)}
+        missing = ids - found.keys()
+        records = [record for crm_id, record in found.items() if crm_id in ids]
         associated = self._reader.associated(shape, records)
-        return {
+        now = {
             crm_id: {
                 **shape.values(record.get("properties") or {}),
                 **{name: values.get(crm_id) for name, values in associated.items()},
@@ -41,3 +54,4 @@ class Look:
             for record in records
             for crm_id in (str(record["id"]),)
         }
+        return Seen(now, frozenset(missing if strange else missing & told))

@@ -22,8 +22,16 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# The client's name shows in the change origin of events that our own writes cause.
-HEADERS = {"Sforce-Call-Options": "client=crm_sync"}
+
+def headers(*, assignment_rules: bool) -> dict[str, str]:
+    """What every request says. The client's name shows in the change origin of events that our own writes cause. Not told
+    otherwise, Salesforce lets active assignment rules choose the owner of every Account, Case and Lead that is created or
+    updated by REST ("Assignment Rule Header" of the REST API guide): a sync that corrects a telephone number would take
+    leads away from who works on them."""
+    return {
+        "Sforce-Call-Options": "client=crm_sync",
+        "Sforce-Auto-Assign": "TRUE" if assignment_rules else "FALSE",
+    }
 
 
 class Api:
@@ -48,6 +56,7 @@ class Api:
         body: Any = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        once_if_slow: bool = False,
     ) -> Any:
         """Send a request; the answer's JSON with numbers as int or Decimal, None for an empty answer.
 
@@ -67,6 +76,7 @@ class Api:
             params=params,
             content=sent,
             headers=extra,
+            once_if_slow=once_if_slow,
         )
         try:
             return parse(response.content)

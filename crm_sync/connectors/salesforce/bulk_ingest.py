@@ -23,7 +23,7 @@ from typing import Any
 from crm_sync.connectors.crm import JobLog, Operation, Result
 from crm_sync.connectors.salesforce import collections, jobs, prepare
 from crm_sync.connectors.salesforce.api import Api
-from crm_sync.connectors.salesforce.ingest_results import FAMILY, collect, key_of
+from crm_sync.connectors.salesforce.ingest_results import FAMILY, collect, key_of, share
 from crm_sync.connectors.salesforce.prepare import Target
 from crm_sync.core.errors import CrmError, ErrorClass, RecordError
 
@@ -70,8 +70,10 @@ def send(
         left = {key_of(operation): operation for operation in part}
         locked: list[Operation] = []
         error = yield from _sifted(collect(api, state, done, left), part, locked)
+        if done["state"] == "Failed":  # perhaps for a field that was there when the object was described
+            api.forget(target.sobject.name)
         if left:
-            yield [collections.refusal(operation, error) for operation in left.values()]
+            yield [collections.refusal(o, share(error, o, key)) for o in left.values()]
         job.clear()
         if locked:
             yield from once_more(locked)

@@ -42,6 +42,15 @@ def _chunk(api: Api, target: Target, chunk: Sequence[Operation]) -> Iterator[lis
     try:
         answers = _call(api, target, chunk)
     except CrmError as error:
+        if error.error_class is ErrorClass.GONE:  # the address: no record of the call has been looked at
+            api.forget(target.sobject.name)
+            where = (
+                f"{target.sobject.name}.{target.external_id}" if target.external_id else target.sobject.name
+            )
+            text = (
+                f"Salesforce does not show {where} to this user any more: run crm-sync setup, or grant access"
+            )
+            raise CrmError(ErrorClass.PERMISSION, text, code=error.code, status=error.status) from error
         if not error.rule.alone or error.status != 400:
             raise
         if len(chunk) == 1:

@@ -7,6 +7,7 @@ crm (this file: chooses the way, keeps nothing but options)
  ├── taking_part                    what a stream's filter leaves out
  ├── writing, prepare               writing: the way to go and the look before, checks
  ├── collections, bulk_ingest       200 a call, CSV jobs
+ ├── health                         what `crm-sync check` is told
  └── errors, values, describe       words: error classes, spellings, what an object looks like
 """
 
@@ -31,6 +32,7 @@ from crm_sync.connectors.crm import (
     TokenStore,
     Window,
 )
+from crm_sync.connectors.failures import SlowError
 from crm_sync.connectors.http import Transport, TransportSettings
 from crm_sync.connectors.identity import Identity
 from crm_sync.connectors.oauth import BearerAuth
@@ -40,6 +42,7 @@ from crm_sync.connectors.salesforce import (
     cost,
     deleted,
     errors,
+    health,
     login,
     lookup,
     outbound_message,
@@ -48,7 +51,7 @@ from crm_sync.connectors.salesforce import (
     setup,
     soql,
 )
-from crm_sync.connectors.salesforce.api import HEADERS, Api
+from crm_sync.connectors.salesforce.api import Api, headers
 from crm_sync.connectors.salesforce.limits import QUOTAS, hear
 from crm_sync.connectors.salesforce.login import organisation
 from crm_sync.connectors.salesforce.taking_part import SalesforceTakingPart
@@ -59,11 +62,6 @@ from crm_sync.core.spec import StreamSpec
 log = logging.getLogger(__name__)
 
 API_VERSION = "62.0"
-_ALLOWANCES = {
-    "daily calls left": "DailyApiRequests",
-    "daily bulk query jobs left": "DailyBulkV2QueryJobs",
-    "daily bulk batches left": "DailyBulkApiBatches",
-}
 _NO_BULK = frozenset(
     {"INVALIDENTITY", "API_ERROR", "FEATURENOTENABLED"}
 )  # the object is not for the Bulk API
@@ -99,6 +97,7 @@ class SalesforceCrm(SalesforceTakingPart, Crm):
         api_version: str = API_VERSION,
         thresholds: Thresholds | None = None,
         check_before_write: bool = True,
+        assignment_rules: bool = False,
     ) -> None:
         self.name = name
         self._check = check_before_write
@@ -110,7 +109,7 @@ class SalesforceCrm(SalesforceTakingPart, Crm):
             settings,
             auth=auth,
             classify=errors.classify,
-            headers=HEADERS,
+            headers=headers(assignment_rules=assignment_rules),
             limiter=settings.limited(QUOTAS),
             hear=hear,
         )
@@ -134,14 +133,7 @@ class SalesforceCrm(SalesforceTakingPart, Crm):
         return Identity(organisation(self._auth.token()))
 
     def check(self) -> Health:
-        try:
-            allowances = self._api.get("limits", family="check")
-            user = self._user()
-        except CrmError as error:
-            return Health(ok=False, account="", user="", detail=self.limits, problems=(str(error),))
-        account = str(user.get("organization_id") or self._auth.token().get("organisation") or self._host())
-        name = str(user.get("preferred_username") or "")
-        return Health(ok=True, account=f"{account} at {self._host()}", user=name, detail=_left(allowances))
+        return health.check(self._api, self._auth)
 
     def describe(self, object_name: str) -> ObjectInfo:
         return self._api.describe(object_name).info()
@@ -239,8 +231,9 @@ class SalesforceCrm(SalesforceTakingPart, Crm):
         try:
             found = query.count(self._api, selection.count(where))
         except CrmError as error:
-            if error.code != "QUERY_TIMEOUT":
+            if error.code != "QUERY_TIMEOUT" and not isinstance(error, SlowError):
                 raise
+            log.info("%s: counting takes too long; reading in bulk", self.name)
             found = self._thresholds.bulk_query_above + 1
         return found if limit is None else min(found, limit)
 
@@ -261,17 +254,6 @@ class SalesforceCrm(SalesforceTakingPart, Crm):
     def _look(self, stream: StreamSpec) -> Look:
         return Look(self._api, stream, self._selection)
 
-    def _user(self) -> Mapping[str, Any]:
-        """Who we are, as far as the token's scope lets us know."""
-        try:
-            return dict(self._api.get("/services/oauth2/userinfo", family="check"))
-        except CrmError as error:
-            log.info("%s: the token does not tell its user (%s)", self.name, error.code or error.status)
-            return {}
-
-    def _host(self) -> str:
-        return str(self._auth.token()["instance_url"]).partition("://")[2]
-
 
 def connect(name: str, options: Options, tokens: TokenStore, settings: TransportSettings) -> SalesforceCrm:
     """The connector that a connection file describes; no call is made yet. Raises ConfigError."""
@@ -290,10 +272,5 @@ def connect(name: str, options: Options, tokens: TokenStore, settings: Transport
         api_version=version,
         thresholds=thresholds,
         check_before_write=bool(options.get("check_before_write", True)),
+        assignment_rules=bool(options.get("assignment_rules", False)),
     )
-
-
-def _left(allowances: Mapping[str, Any]) -> dict[str, str]:
-    """What is left of the allowances that we use, for people."""
-    found = {label: allowances.get(name) for label, name in _ALLOWANCES.items()}
-    return {label: f"{of['Remaining']} of {of['Max']}" for label, of in found.items() if of}

@@ -8,6 +8,7 @@ import codecs
 import csv
 import logging
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from crm_sync.connectors.crm import Operation, Result
@@ -64,6 +65,16 @@ def _whole(done: Mapping[str, Any]) -> RecordError:
     return errors.job_error(str(done.get("errorMessage") or "no reason given"))
 
 
+def share(error: RecordError, operation: Operation, key: str) -> RecordError:
+    """What befell a row of a job that failed as a whole: for a field that is not there, those that write it are refused, and
+    the others, which have nothing to do with it, wait for another job. key: the column that all have."""
+    if error.error_class is not ErrorClass.PERMISSION or not error.fields:
+        return error
+    if key in error.fields or not operation.values.keys().isdisjoint(error.fields):
+        return error
+    return replace(error, error_class=ErrorClass.TRANSIENT, fields=())
+
+
 def _results(
     api: Api, tail: str, key: str, left: dict[str, Operation], error: RecordError | None
 ) -> Iterator[list[Result]]:
@@ -80,7 +91,7 @@ def _results(
         if operation is None:
             continue  # settled before
         if error is not None:
-            collected.append(collections.refusal(operation, error))
+            collected.append(collections.refusal(operation, share(error, operation, key)))
         elif said is not None:
             found = errors.from_bulk(row[said], operation.values.values())
             collected.append(collections.refusal(operation, found))

@@ -1,6 +1,6 @@
 """Logging in to an organisation: which host, which grant, and whose answers are believed.
 
-Source: "OAuth Authorization Flows" of the Salesforce help; error texts are told apart in connectors/oauth.py.
+Source: "OAuth Authorization Flows" of the Salesforce help; error texts are told apart in connectors/oauth_refusals.py.
 """
 
 from collections.abc import Callable, Mapping

@@ -22,13 +22,17 @@ from crm_sync.core.errors import CrmError, ErrorClass
 log = logging.getLogger(__name__)
 
 PAGE = 2_000  # rows; Salesforce gives no more
+DROPPED = "INVALID_QUERY_LOCATOR"  # code for a cursor that is not kept any more
 KIND = "ordered"  # of the state in which a read stands that goes by modification time and id
 Rows = Sequence[Mapping[str, Any]]
 
 
 def count(api: Api, statement: str) -> int:
-    """The number of records of a `SELECT COUNT()` statement, deleted ones included."""
-    return int(api.get("queryAll", family="query", params={"q": statement})["totalSize"])
+    """The number of records of a `SELECT COUNT()` statement, deleted ones included. Asked once: it may take Salesforce up
+    to 120 seconds, and as long once more. Raises SlowError if that is longer than our patience."""
+    params = {"q": statement}
+    found = api.call("GET", "queryAll", family="query", idempotent=True, params=params, once_if_slow=True)
+    return int(found["totalSize"])
 
 
 def fits(statement: str) -> bool:
@@ -40,12 +44,18 @@ def rows(api: Api, statement: str, page_size: int) -> Iterator[Rows]:
     """The pages of a statement's result, as Salesforce cuts them.
 
     Each page is counted: the first answer says how many records there are, and the address of the next page where it
-    begins ("…-2000"). Raises CrmError(TRANSIENT) for a page that has other records in whatever number of attempts.
+    begins ("…-2000"). Raises CrmError(TRANSIENT) for a page that has other records in whatever number of attempts, and for
+    a cursor that Salesforce has dropped: not the same page, but the same query can be asked again.
     """
     headers = {"Sforce-Query-Options": f"batchSize={page_size:d}"}
     tail, params, given = "queryAll", {"q": statement}, 0
     while True:
-        page = _whole(api, tail, params, headers, given)
+        try:
+            page = _whole(api, tail, params, headers, given)
+        except CrmError as error:
+            if error.code == DROPPED:
+                error.error_class = ErrorClass.TRANSIENT
+            raise
         yield page["records"]
         if page["done"]:
             return
@@ -91,7 +101,7 @@ def ordered(
                 position = [soql.after(selection.stamp, *place)]
                 left = None if left is None else left - len(page)
         except CrmError as error:
-            if error.code != "INVALID_QUERY_LOCATOR" or not position:
+            if error.code != DROPPED or not position:
                 raise
         else:
             return

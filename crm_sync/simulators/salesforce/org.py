@@ -84,6 +84,8 @@ class Org:
             allow_duplicates=allow,
             plan=self.plan,
         )
+        bulk = "/jobs/" in call.path  # such a job would have to name its rule
+        made.assigns = not bulk and call.headers.get("sforce-auto-assign", "true").lower() != "false"
         if self._remembered is not None:
             self._remembered.append(made)
         return made

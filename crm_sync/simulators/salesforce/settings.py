@@ -50,6 +50,9 @@ class Settings:
     automations: list[dict[str, Any]] = field(
         default_factory=list
     )  # {object, field, pattern, replace}: rewritten after saving
+    assignment_rules: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # as automations; run on writes by REST without "Sforce-Auto-Assign: FALSE"
     unique_external_ids: bool = True  # off: crm_sync_id__c may repeat, and an upsert may answer 300
     json_errors: str = (
         "request"  # "record": a value of the wrong type fails its row of a collection, not the request

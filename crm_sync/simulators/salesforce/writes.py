@@ -38,6 +38,7 @@ class Writer:
     allow_duplicates: bool = False
     person: bool = False
     plan: Plan = field(default_factory=Plan)
+    assigns: bool = False
 
     def create(self, o: SObject, raw: Mapping[str, Any]) -> str:
         """Insert and return the id. Raises RecordError, or ApiError for a body that cannot be read."""
@@ -246,6 +247,7 @@ class Writer:
     def _automate(self, table: Table, row: Row) -> None:
         rewrite = self.plan.happens("rewrite", table.object.name)
         more = [{"object": table.object.name, **rewrite}] if rewrite is not None else []
+        more += self.settings.assignment_rules if self.assigns else []
         changed = rules.automate([*self.settings.automations, *more], table, row)
         if changed:
             self.transaction.change(table, row, changed)

@@ -24,6 +24,6 @@ def test_batches_of_a_hundred_and_a_look_before_each_update() -> None:
 
 def test_associations_are_looked_at_read_added_and_removed() -> None:
     moved = Operation("1", "update", "1", {COMPANY: "22"}, {COMPANY: "11"})
-    assert cost.calls([moved], looks=True) == {"associations": 1 + 1 + 1 + 1}
+    assert cost.calls([moved], looks=True) == {"batch_read": 1, "associations": 1 + 1 + 1 + 1}
     new = Operation("2", "create", None, {"phone": "1", COMPANY: "22"})
     assert cost.calls([new], looks=True) == {"batch_write": 1, "associations": 1}

@@ -29,7 +29,7 @@ from crm_sync.connectors.http import TransportSettings
 from crm_sync.connectors.oauth import MemoryTokenStore
 from crm_sync.connectors.salesforce.crm import SalesforceCrm, Thresholds
 from crm_sync.core.errors import CrmError, ErrorClass
-from crm_sync.core.spec import FieldType
+from crm_sync.core.spec import Condition, FieldType
 from crm_sync.simulators.serve import Simulator, running
 from tests.contract import salesforce
 from tests.contract.kit import Crash, Log, Record, by_id, create, meaning, read, records, taken, update, write
@@ -110,6 +110,16 @@ class TestReading:
         assert few.calls["query"] == 2
         assert many.calls["query"] == 1
         assert len(read(many, COMPANY, limit=5)) == 5
+
+    def test_a_count_that_takes_too_long_is_not_waited_for_again(self, simulator):
+        """A large org counts for up to two minutes: a bulk query is for that, five tries of a count are not."""
+        slow = {"match": {"method": "GET", "path": "/queryAll"}, "effect": {"delay": 2.0}}
+        simulator.control("faults", [slow])
+        hasty = TransportSettings(ca_bundle=Path(str(simulator.ca_file)), timeout=0.7)
+        crm = salesforce.connector(simulator, settings=hasty)
+        assert len(read(crm, CONTACT)) > 40
+        assert (crm.calls["query"], "bulk_query" in crm.calls) == (1, True)
+        crm.close()
 
     def test_nothing_new_costs_one_call(self, connect):
         crm = connect()
@@ -273,6 +283,16 @@ class TestReading:
         strike(simulator, "GET", r"/query/01g", limit=99, status=400, body=body)
         assert [record[CRM_ID] for record in read(crm, CONTACT)] == whole
 
+    def test_a_cursor_dropped_where_nothing_is_ordered_passes(self, connect, simulator):
+        crm = connect()
+        simulator.control("settings", {"query_page": 50})
+        body = [{"message": "invalid query locator", "errorCode": "INVALID_QUERY_LOCATOR"}]
+        strike(simulator, "GET", r"/query/01g", limit=99, status=400, body=body)
+        narrow = replace(CONTACT, filters=(Condition("LastName", "eq", ("nobody",)),))
+        with pytest.raises(CrmError) as caught:
+            list(crm.left(narrow, Window()))
+        assert caught.value.error_class is ErrorClass.TRANSIENT
+
     def test_a_hidden_field_is_absent_and_told(self, connect, simulator, caplog):
         simulator.control(
             "settings", {"hidden_fields": {simulator.info["username"]: {"Contact": ["Birthdate"]}}}
@@ -388,6 +408,33 @@ class TestWriting:
         results = write(crm, CONTACT, operations)
         assert [results[o.key].ok for o in operations] == [True] * 3 + [False] + [True] * 3
         assert results[operations[3].key].error.error_class is ErrorClass.PERMISSION
+
+    def test_in_a_bulk_job_too_who_does_not_write_the_field_only_waits(self, connect, simulator):
+        crm = connect(BY_BULK)
+        crm.describe("Contact")
+        simulator.control(
+            "settings", {"hidden_fields": {simulator.info["username"]: {"Contact": ["Birthdate"]}}}
+        )
+        operations = [create(CONTACT, {"last_name": f"Name {i}"}) for i in range(3)]
+        operations[1] = create(CONTACT, {"last_name": "Late", "born": "2000-01-01"})
+        results = write(crm, CONTACT, operations)
+        waits, refused = ErrorClass.TRANSIENT, ErrorClass.PERMISSION
+        assert [results[o.key].error.error_class for o in operations] == [waits, refused, waits]
+        results = write(crm, CONTACT, operations)
+        assert [results[o.key].ok for o in operations] == [True, False, True], "it was described anew"
+
+    def test_an_external_id_that_is_hidden_since_is_no_records_fault(self, connect, simulator):
+        crm = connect()
+        crm.describe("Contact")
+        hidden = {simulator.info["username"]: {"Contact": ["crm_sync_id__c"]}}
+        simulator.control("settings", {"hidden_fields": hidden})
+        gone = {"method": "PATCH", "path": "/composite/sobjects/Contact/crm_sync_id__c"}
+        body = [{"errorCode": "NOT_FOUND", "message": "Provided external ID field does not exist"}]
+        simulator.control("faults", [{"match": gone, "limit": 1, "effect": {"status": 404, "body": body}}])
+        for _ in range(2):  # what Salesforce says, then what its description says
+            with pytest.raises(CrmError, match=r"Contact.*crm_sync_id__c.*crm-sync setup") as caught:
+                write(crm, CONTACT, sample(2))
+            assert caught.value.error_class is ErrorClass.PERMISSION
 
     def test_locked_rows_are_transient_and_alone(self, connect, simulator):
         for thresholds in (Thresholds(), BY_BULK):
