@@ -92,6 +92,12 @@ def fresh_database_url(server_url: str) -> Iterator[str]:
     yield from _database(server_url)
 
 
+@pytest.fixture(scope="module")
+def module_database_url(server_url: str) -> Iterator[str]:
+    """The address of an empty database for the tests of one module: no other module's rows are in it."""
+    yield from _database(server_url)
+
+
 @pytest.fixture
 def conn(database_url: str) -> Iterator[psycopg.Connection]:
     """A connection to the worker's database. What a test does not commit is rolled back."""

@@ -43,10 +43,10 @@ EVERYTHING = Guard(blanks=Limit(number=0))
 
 
 @pytest.fixture(scope="module")
-def marked(database_url: str) -> Iterator[psycopg.Connection]:
+def marked(module_database_url: str) -> Iterator[psycopg.Connection]:
     """Linked records in every state: each side null or not, then and now, agreed or not."""
-    upgrade(database_url)
-    with psycopg.connect(database_url, autocommit=True) as conn:
+    upgrade(module_database_url)
+    with psycopg.connect(module_database_url, autocommit=True) as conn:
         tables.ensure(conn, System((ConnectionSpec("acme", "memory", {}, (STREAM,), "x"),), ("thing",)))
         random = Random(4)
 
