@@ -76,6 +76,27 @@ def connection_keys(
     ]
 
 
+def connection_checks(
+    system: System, connection: str, entities: frozenset[str] | None = None
+) -> list[dg.AssetCheckKey]:
+    """The checks of those assets that a sync runs. Who selects assets of a job has to name them: without, Dagster takes
+    every check there is of an asset, `parity` too."""
+    streams = [s for s in system.connection(connection).streams if entities is None or s.entity in entities]
+    return [
+        *(
+            names.hub_check(stream.entity, name)
+            for stream in streams
+            for name in _of_hub(system, stream.entity)
+        ),
+        *(names.parked_key(stream) for stream in streams),
+    ]
+
+
+def _of_hub(system: System, entity: str) -> list[str]:
+    waits = any(stream.approval for stream in system.of_entity(entity))
+    return [names.CHECK, names.GUARD, names.SCHEMA, *([names.APPROVAL] if waits else [])]
+
+
 def failures_of(result: dg.ExecuteInProcessResult) -> list[str]:
     """Why steps failed, one sentence each."""
     found = []

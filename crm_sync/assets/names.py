@@ -12,6 +12,7 @@ GUARD = "guard"
 APPROVAL = "approval"
 PARITY = "parity"
 PARKED = "parked"
+SCHEMA = "schema"
 
 RESOLVE = "resolve_conflicts"
 RECHECK = "recheck_conflicts"
@@ -42,11 +43,19 @@ def match_key(entity: str) -> dg.AssetKey:
 
 
 def check_key(entity: str) -> dg.AssetCheckKey:
-    return dg.AssetCheckKey(hub_key(entity), CHECK)
+    return hub_check(entity, CHECK)
 
 
 def parity_key(entity: str) -> dg.AssetCheckKey:
-    return dg.AssetCheckKey(hub_key(entity), PARITY)
+    return hub_check(entity, PARITY)
+
+
+def hub_check(entity: str, name: str) -> dg.AssetCheckKey:
+    return dg.AssetCheckKey(hub_key(entity), name)
+
+
+def parked_key(stream: StreamSpec) -> dg.AssetCheckKey:
+    return dg.AssetCheckKey(outbound_key(stream), PARKED)
 
 
 def sync_job(connection: str) -> str:

@@ -14,7 +14,6 @@ from crm_sync.core.spec import System
 from crm_sync.hub.drifted import Drifted, drifted
 from crm_sync.resources.hub import Hub
 
-NAME = "schema"
 ROWS = 100
 LONGEST = 600
 """Characters of a cell: the sentences have to be read to their end."""
@@ -42,7 +41,7 @@ def _check(system: System, entity: str) -> dg.AssetChecksDefinition:
 
     @dg.asset_check(
         asset=names.hub_key(entity),
-        name=NAME,
+        name=names.SCHEMA,
         description=f"Whether the CRMs' objects of {entity} still look as the mapping expects: fields, types,"
         " permissions, picklist values. What is not acknowledged fails: as an error if something mapped cannot be"
         " synced at all, else as a warning.",

@@ -61,18 +61,19 @@ def sync(
     """Run the sync of a connection (None: of all), of these entities only if given."""
     chosen = [c.name for c in system.connections if connection in (None, c.name)]
     keys = dict.fromkeys(key for name in chosen for key in jobs.connection_keys(system, name, entities))
-    checked = {key for key in keys if key.path[0] == "hub"}
+    checks = dict.fromkeys(key for name in chosen for key in jobs.connection_checks(system, name, entities))
     job = defs.resolve_job_def(names.sync_job(connection) if connection else names.SYNC_ALL)
     everything = {stream.entity for name in chosen for stream in system.connection(name).streams}
+    if entities is not None and entities != everything:
+        job = job.get_subset(asset_selection=keys.keys(), asset_check_selection=checks.keys())
     return execute(
         job,
         instance,
         run_config(**(flags or {})),
-        assets=list(keys) if entities is not None and entities != everything else None,
         partition=today(),
         progress=progress,
         title=f"syncing {connection or 'all connections'}",
-        total=len(keys) + 2 * len(checked),  # each entity has two checks
+        total=len(keys) + len(checks),
     )
 
 
@@ -81,7 +82,6 @@ def execute(
     instance: dg.DagsterInstance,
     config: Mapping[str, Any],
     *,
-    assets: Sequence[dg.AssetKey] | None = None,
     partition: str | None = None,
     progress: Progress | None = None,
     title: str = "",
@@ -97,7 +97,6 @@ def execute(
             lambda: job.execute_in_process(
                 run_config={**config, **_SILENT},
                 instance=instance,
-                asset_selection=assets,
                 partition_key=partition,
                 run_id=run_id,
                 tags=interrupted.tags(),

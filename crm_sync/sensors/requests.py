@@ -81,7 +81,7 @@ def run_request(system: System, wanted: Wanted, *, sensor: str) -> dg.RunRequest
         run_key=f"{sensor}-{wanted.connection}-{wanted.newest}",
         job_name=names.sync_job(wanted.connection),
         asset_selection=jobs.connection_keys(system, wanted.connection, wanted.entities),
-        asset_check_keys=[names.check_key(entity) for entity in sorted(wanted.entities)],
+        asset_check_keys=jobs.connection_checks(system, wanted.connection, wanted.entities),
         partition_key=today(),
         tags={names.CONNECTION_TAG: wanted.connection},
     )

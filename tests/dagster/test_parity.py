@@ -3,9 +3,15 @@
 from typing import Any
 
 import dagster as dg
+import pytest
 
-from crm_sync.assets import names
+from crm_sync.assets import jobs, names
+from crm_sync.commands import runs
+from crm_sync.definitions import build
+from crm_sync.sensors.requests import Wanted, run_request
+from crm_sync.settings import Settings
 from tests.dagster.project import Project, plain
+from tests.steps.world import CONNECTION, World
 
 
 def settled(project: Project, people: int = 4) -> list[str]:
@@ -38,6 +44,30 @@ def test_it_is_in_no_sync(project: Project) -> None:
         assert selected or job == names.RECHECK
     project.sync()
     assert evaluations(project) == []
+
+
+def test_it_is_in_no_sync_of_one_entity(project: Project) -> None:
+    """Found by the demonstration: whoever selects assets gets every check of them, unless checks are named too."""
+    settled(project)
+    for entities in (frozenset({"contact"}), frozenset({"company", "contact"})):
+        run = runs.sync(project.defs, project.world.system, project.instance, "acme", entities=entities)
+        assert not run.failures
+        assert {step.entity for step in run.steps} == entities
+    assert evaluations(project) == []
+    assert project.check().passed
+
+
+@pytest.mark.parametrize("more", ["", "approval: required\n"])
+def test_what_selects_entities_runs_the_checks_of_the_whole_sync(fresh_database_url: str, more: str) -> None:
+    world = World(fresh_database_url, ("acme",), more + CONNECTION)
+    defs = build(world.system, Settings.from_env({"CRM_SYNC_DATABASE_URL": world.url}))
+    whole = defs.resolve_job_def(names.sync_job("acme")).asset_layer.asset_graph.asset_check_keys
+    assert set(jobs.connection_checks(world.system, "acme")) == set(whole)
+    request = run_request(world.system, Wanted("acme", frozenset({"contact"}), 1), sensor="hub_changes")
+    wanted = {key for key in whole if key.asset_key.path[-1] == "contact"}
+    assert set(request.asset_check_keys or ()) == wanted
+    assert (names.hub_check("contact", names.APPROVAL) in wanted) == bool(more)
+    world.close()
 
 
 def test_all_is_well(project: Project) -> None:

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import dagster as dg
 
-from crm_sync.assets import names, schema_check
+from crm_sync.assets import names
 from crm_sync.connectors.crm import FieldInfo
 from crm_sync.hub import schema
 from tests.dagster.project import Project, plain
 
 
 def evaluation(project: Project) -> dg.AssetCheckEvaluation:
-    key = dg.AssetCheckKey(names.hub_key("contact"), schema_check.NAME)
+    key = names.hub_check("contact", names.SCHEMA)
     [record] = project.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
     assert record.event is not None
     found = record.event.dagster_event.event_specific_data  # type: ignore[union-attr]
