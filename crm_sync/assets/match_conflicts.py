@@ -64,7 +64,7 @@ def _rows(
     for one in conflict.candidates[:_CANDIDATES]:
         link = f"crm-sync match decide {conflict.id} --link {one['hub_id']}"
         candidate = values(ours.get(one["hub_id"], {}))
-        yield row(conflict.id, "hub", candidate, f"{one['score']:.2f}: {_alike(one['alike'])}", link)
+        yield row(conflict.id, "hub", candidate, f"{one['score']:.1%}: {_alike(one['alike'])}", link)
 
 
 def _alike(parts: Mapping[str, float]) -> str:

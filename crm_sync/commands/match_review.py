@@ -41,7 +41,7 @@ def review(words: Sequence[str], *, limit: int, as_json: bool) -> int:
             for one in row["candidates"]:
                 alike = ", ".join(f"{name} {part:.0%}" for name, part in one["alike"].items() if part)
                 values = console.value(_named(one["values"]))
-                table.add_row("", "", f"{one['score']:.2f}", one["hub_id"], alike, values)
+                table.add_row("", "", f"{one['score']:.1%}", one["hub_id"], alike, values)
         console.out.print(table)
         console.out.print(f"{len(shown)} of {len(found)} shown")
     return 1 if found else 0

@@ -69,6 +69,10 @@ class Score:
     total: float
     parts: Mapping[str, float]
 
+    def __str__(self) -> str:
+        """As the thresholds are written; exactly, lest "95%" be below `link_above: 95%`."""
+        return f"{self.total:.1%}"
+
 
 def score(
     similar: Similar,

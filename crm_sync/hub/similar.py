@@ -46,11 +46,10 @@ class Review:
 
     def __str__(self) -> str:
         number = len(self.candidates)
-        best = f", the best with a score of {self.candidates[0].score.total:.2f}" if number else ""
+        best = f", the best with a score of {self.candidates[0].score}" if number else ""
         note = f" ({self.note})" if self.note else ""
-        return (
-            f"{number} hub records may be the same{best}{note}: a person decides (`crm-sync match --review`)"
-        )
+        may = "1 hub record" if number == 1 else f"{number} hub records"
+        return f"{may} may be the same{best}{note}: a person decides (`crm-sync match --review`)"
 
 
 def find(conn: Connection, stream: StreamSpec) -> dict[str, Review]:
@@ -75,7 +74,7 @@ def find(conn: Connection, stream: StreamSpec) -> dict[str, Review]:
             outcome = "review"  # somebody who was not compared may be as much like it
         if outcome == "link":
             taken.add(left[0].hub_id)
-            links.append((n, left[0].hub_id, f"score {left[0].score.total:.2f}"))
+            links.append((n, left[0].hub_id, f"score {left[0].score}"))
         elif outcome == "review":
             best = [one for one in left if one.score.total >= stream.similar.review_above - match.MARGIN]
             reviews[crm_id] = Review(best, _CROWDED if crowded else "")

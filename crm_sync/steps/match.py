@@ -180,7 +180,7 @@ def _example(found: candidates.Found, linked: Linked) -> Example:
     outcomes: dict[str, Outcome] = {"link": "link", "ambiguous": "ambiguous", "create": "create in the hub"}
     if review := linked.review.get(found.crm_id):
         best = [one.hub_id for one in review.candidates[:5]]
-        why = f"the best score is {review.candidates[0].score.total:.2f}" if best else ""
+        why = f"the best score is {review.candidates[0].score}" if best else ""
         why = "; ".join(part for part in (why, review.note) if part)
         return Example("review", found.crm_id, why, _texts(best), dict(found.values))
     why = f"by {found.rule}" if found.rule else "nothing matches"

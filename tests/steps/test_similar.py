@@ -65,10 +65,10 @@ def test_very_alike_is_linked_and_the_journal_says_the_score(alike: World) -> No
     other = person(alike, "Zoe", "Quill", "+14155552671")  # the same switchboard
     crm_id = entered(alike, "Catherine", "Smith", "(415) 555-2671")
     alike.sync()
-    assert links(alike)[crm_id] == (ours, "match: score 0.97")
+    assert links(alike)[crm_id] == (ours, "match: score 96.7%")
     assert (
         alike.one("select reason from sync.change where kind = 'link' and crm_id = %s", crm_id)
-        == "matched by score 0.97"
+        == "matched by score 96.7%"
     )
     assert links(alike)[next(c for c in links(alike) if c != crm_id)] == (other, "push")
     assert alike.one("select count(*) from review.match") == 0
@@ -138,7 +138,7 @@ def test_a_change_that_settles_it_closes_the_conflict(alike: World) -> None:
     alike.wait(minutes=1)
     alike.accounts["acme"].person_edit("Contact", crm_id, {"FirstName": "Anna"})
     alike.sync()
-    assert links(alike) == {crm_id: (ours, "match: score 1.00")}
+    assert links(alike) == {crm_id: (ours, "match: score 100.0%")}
     assert alike.one("select status from review.match") == "superseded"
     assert parked(alike) == {}
 
@@ -176,7 +176,7 @@ def test_the_preview_counts_them(alike: World) -> None:
     assert (one.link, one.review, one.create_hub, one.waits, one.cannot_enter) == ({"score": 1}, 1, 1, 1, 0)
     assert not found.clear
     (example,) = [e for e in one.examples if e.outcome == "review"]
-    assert example.why == "the best score is 0.89"
+    assert example.why == "the best score is 88.5%"
     assert len(example.hub_ids) == 1
     assert alike.one("select count(*) from review.match") == 0
 
@@ -329,7 +329,7 @@ def test_of_a_key_that_too_many_have_nobody_is_linked_by_score(alike: World) -> 
     alone = entered(alike, "Ann", "Lee", "+14155552672")
     crowd = {entered(alike, f"F{i}", f"L{i}", "+14155552671") for i in range(12)}
     alike.sync("acme", "contact")
-    assert links(alike)[alone][1] == "match: score 1.00"
+    assert links(alike)[alone][1] == "match: score 100.0%"
     assert {by for crm_id, (_, by) in links(alike).items() if crm_id in crowd} <= {"create"}
     reasons = alike.conn.execute("select reason from sync.parked where code = 'MATCH_REVIEW'").fetchall()
     assert len(reasons) >= 12 - 9  # at most nine of the sixty were not compared
