@@ -69,6 +69,7 @@ def confirm_answers(
             " exists (select from {mirror} m where m.crm_id = a.crm_id) as known"
             " from answered a join sync.intent i"
             " on i.connection = {connection} and i.entity = {entity} and i.hub_id = a.hub_id"
+            " order by i.hub_id for update of i"
         ).format(
             connection=sql.Literal(stream.connection),
             entity=sql.Literal(stream.entity),

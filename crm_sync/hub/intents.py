@@ -6,6 +6,7 @@ the intent goes, in one transaction. An intent that is still there when outbound
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import LiteralString
 from uuid import UUID
 
 import orjson
@@ -50,11 +51,23 @@ def note(conn: Connection, stream: StreamSpec, intents: Iterable[Intent], run_id
 
 def pending(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID] | None = None) -> list[Intent]:
     """Intents without an answer (about these records, if given), oldest first."""
+    return _intents(conn, stream, hub_ids, "order by created_at")
+
+
+def locked(conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID]) -> list[Intent]:
+    """Those of these records' intents that are without an answer still, until the transaction ends: the hub step and
+    outbound find out at the same time what became of a write, and who comes second has nothing to tell any more."""
+    return _intents(conn, stream, hub_ids, "order by hub_id for update")
+
+
+def _intents(
+    conn: Connection, stream: StreamSpec, hub_ids: Sequence[UUID] | None, order: LiteralString
+) -> list[Intent]:
     ids = None if hub_ids is None else list(hub_ids)
     with conn.cursor(row_factory=class_row(Intent)) as cursor:
         return cursor.execute(
             "select hub_id, crm_id, kind, sent, hub_values, old_values, reasons from sync.intent"
-            " where connection = %s and entity = %s and (%s::uuid[] is null or hub_id = any(%s)) order by created_at",
+            " where connection = %s and entity = %s and (%s::uuid[] is null or hub_id = any(%s)) " + order,
             [stream.connection, stream.entity, ids, ids],
         ).fetchall()
 

@@ -65,6 +65,7 @@ def confirm(
             " jsonb_strip_nulls({values})::text, coalesce(i.reasons ->> '', ''), %(answer)s"
             " from sync.intent i left join {mirror} m on m.crm_id = i.crm_id where i.connection = %(connection)s"
             " and i.entity = %(entity)s and i.kind = 'delete' and i.hub_id = any(%(ids)s) order by i.hub_id"
+            " for update of i"  # of two that see it at once, one tells it
         ).format(values=as_object(stream.fields, "m"), mirror=mirror_table(stream)),
         {
             "run": run_id, "connection": stream.connection, "entity": stream.entity, "ids": ids,

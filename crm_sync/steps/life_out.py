@@ -125,10 +125,11 @@ class Deleting:
         self._see([i.crm_id for i in waiting if i.crm_id is not None])
 
         def settled(conn: Connection) -> int:
-            there = life_sent.gone_of(conn, self.stream, [i.crm_id for i in waiting if i.crm_id is not None])
-            done = [i for i in waiting if i.crm_id in there]
+            still = intents.locked(conn, self.stream, [i.hub_id for i in waiting])
+            there = life_sent.gone_of(conn, self.stream, [i.crm_id for i in still if i.crm_id is not None])
+            done = [i for i in still if i.crm_id in there]
             life_sent.confirm(conn, self.stream, done, "seen to be gone", self.store.run_id)
-            intents.forget(conn, self.stream, [i.hub_id for i in waiting])
+            intents.forget(conn, self.stream, [i.hub_id for i in still])
             return len(done)
 
         self.report.add("settled", self.store.committed(settled))

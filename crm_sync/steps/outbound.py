@@ -218,19 +218,21 @@ class _Work:
         looked_at = self.crm.now()
 
         def settled(conn: Connection) -> int:
-            there = [(intent, found[key]) for key, intent in creates.items() if key in found]
+            still = intents.locked(conn, self.stream, [i.hub_id for i in waiting])
+            keys = [(i, str(i.hub_id).lower()) for i in still if i.kind == "create"]
+            there = [(i, found[key]) for i, key in keys if key in found]
             accepted = halfway.created(conn, self.stream, there, {"settled": "found by its external id"})
-            linked = [(i, i.crm_id) for i in updates if i.crm_id]
+            linked = [(i, i.crm_id) for i in still if i.kind == "update" and i.crm_id]
             unread = absent.union(frozen.fields(conn, self.stream))
             accepted += confirm.arrived(conn, self.stream, linked, {"settled": "read back"}, unread)
             known = {a.intent.hub_id for a in accepted}
             confirm.confirm(conn, self.stream, accepted, self.store.run_id)
             doubted = [(i, crm_id) for i, crm_id in linked if i.hub_id not in known]
             confirm.note_doubt(conn, self.stream, doubted, unread, self.store.run_id)
-            unseen = [i for i in waiting if i.hub_id not in known]
+            unseen = [i for i in still if i.hub_id not in known]
             doubts.note(conn, self.stream, unseen, looked_at, self.store.run_id)
-            intents.forget(conn, self.stream, [i.hub_id for i in waiting])
-            dirty.mark_hub(conn, self.stream, [i.hub_id for i in waiting])
+            intents.forget(conn, self.stream, [i.hub_id for i in still])
+            dirty.mark_hub(conn, self.stream, [i.hub_id for i in still])
             return len(accepted)
 
         self.report.add("settled", self.store.committed(settled))

@@ -17,7 +17,7 @@ def settle_seen(work: Work, hub_ids: Sequence[UUID]) -> set[UUID]:
     """Writes of ours without an answer whose effect the mirror shows are confirmed: else our own values would look like
     somebody's edit. Returns the records that stay in doubt; outbound looks at them."""
     conn, stream, run_id = work.conn, work.stream, work.store.run_id
-    pending = intents.pending(conn, stream, hub_ids)
+    pending = intents.locked(conn, stream, hub_ids)
     if not pending:
         return set()
     links = _links(conn, stream, [i.hub_id for i in pending])

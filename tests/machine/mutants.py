@@ -135,12 +135,12 @@ def intent_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 def intent_without_payload(patch: pytest.MonkeyPatch) -> None:
     """It is noted that something was sent, but not what."""
-    pending = intents.pending
+    read = intents._intents
 
     def wrong(*a: object) -> list[Intent]:
-        return [replace(i, sent={}, hub_values={}) for i in pending(*a)]  # type: ignore[arg-type]
+        return [replace(i, sent={}, hub_values={}) for i in read(*a)]  # type: ignore[arg-type]
 
-    patch.setattr(intents, "pending", wrong)
+    patch.setattr(intents, "_intents", wrong)
 
 
 def doubt_ignored(patch: pytest.MonkeyPatch) -> None:
