@@ -4,14 +4,15 @@
     make million RECORDS=10000  a trial
 
 A first cycle (inbound, hub, conflicts, outbound), then cycles after 1,000 and 100 edits in the CRM and as many in the
-hub, then one after nothing. The table is printed and written to benchmarks/MILLION.md.
+hub, then one after nothing; a sweep and a comparison of everything (`crm-sync verify`), which must find no difference
+that nothing explains. The table is printed and written to benchmarks/MILLION.md.
 """
 
 import os
 import sys
 import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from psycopg import Connection, sql
@@ -57,36 +58,52 @@ def main(folder: Path = HERE, environment: Mapping[str, str] = os.environ) -> No
             with console.status(what):
                 if changes is not None:
                     meter.pass_time(3)
-                    _cycle(here, ours, meter, conn)  # what was read lately is not read again
+                    _line(here, ours, meter, conn, "cycle")  # what was read lately is not read again
                 if changes:
                     _edit(here, edits, conn, number, changes)
-                lines.append(f"| {what} {_cycle(here, ours, meter, conn)}")
+                lines.append(f"| {what} {_line(here, ours, meter, conn, 'cycle')[0]}")
                 if changes is None:
                     conn.execute("vacuum analyze")  # as the server does by itself a little later
-            sys.stdout.write(f"{lines[-1]}\n")
-            sys.stdout.flush()
+            _say(lines)
+        for method, what in (("sweep", "sweep: all ids listed"), ("verify", "verify: everything compared")):
+            with console.status(what):
+                line, found = _line(here, ours, meter, conn, method)
+            lines.append(f"| {what} {line}")
+            _say(lines)
+        compared = (
+            f"Verify expected {found['needed']} calls, compared {found['read']:,} records of the CRM and"
+            f" {found['linked']:,} links, and found {found['differences']} differences, {found['open']} of them unexplained."
+        )
         place_and_time = where(url)
     text = (
         f"# A million contacts: `make million`\n\n{place_and_time}\n\n{HEAD}\n"
         + "\n".join(lines)
-        + f"\n\n{NOTES}\n"
+        + f"\n\n{compared}\n\n{NOTES}\n"
     )
     (folder / "MILLION.md").write_text(text, encoding="utf-8")
     sys.stdout.write(f"\n{text}")
 
 
-def _cycle(here: Place, ours: Worker, meter: Meter, conn: Connection) -> str:
-    """One cycle; the rest of its line."""
+def _say(lines: Sequence[str]) -> None:
+    sys.stdout.write(f"{lines[-1]}\n")
+    sys.stdout.flush()
+
+
+def _line(
+    here: Place, ours: Worker, meter: Meter, conn: Connection, method: str
+) -> tuple[str, dict[str, int]]:
+    """The rest of the line of a cycle, or of what else our side does; and what it counted."""
     written, read = _written(conn), _rows_read(conn)  # counting what is written reads rows itself
     ours.open(Ours, here)
-    sample = meter.sample(ours, "cycle")
+    sample = meter.sample(ours, method)
     ours.shut()  # a session that ends tells its counts at once
     after, wrote = _rows_read(conn), _written(conn)
     looked_at = sample.result["read"] + sample.result["records"]
-    return (
+    line = (
         f"| {sample.wall:.2f} | {sample.peak:.0f} | {sample.calls} | {wrote['hub'] - written['hub']:,} |"
         f" {wrote['crm'] - written['crm']:,} | {looked_at:,} | {after - read:,} |"
     )
+    return line, sample.result
 
 
 def _edit(here: Place, edits: Worker, conn: Connection, number: int, changes: int) -> None:
