@@ -185,8 +185,8 @@ class Settings:
             "CRM_SYNC_ALERT_URL",
             _web_url,
             "",
-            'Webhook that is told about failed runs: a POST of {"text": "…"}, as chat services take it',
-            "failed runs are only logged",
+            'Webhook that is told about failed runs and unexplained differences: a POST of {"text": "…"}, as chat services take it',
+            "they are only logged",
         ),
     ]
     default_region: Annotated[

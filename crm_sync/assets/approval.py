@@ -26,7 +26,7 @@ from crm_sync.steps.options import Options, Report
 from crm_sync.steps.person import person
 from crm_sync.steps.proposal import refresh
 
-_COLUMNS = ("plan", "streams", "writes", "records", "calls", "status", "approve", "guard", "made")
+_COLUMNS = ("plan", "streams", "writes", "records", "calls", "status", "approve", "guard", "made (UTC)")
 _REFUSED = ("stream", "record", "moved")
 
 
@@ -179,7 +179,7 @@ def _row(plan: Plan) -> dict[str, str | int | None]:
         "records": plan.records,
         "calls": sum(number for families in plan.calls.values() for number in families.values()),
         "guard": "; ".join(plan.guard.values()),
-        "made": f"{plan.made_at:%Y-%m-%d %H:%M:%S}",
+        "made (UTC)": f"{plan.made_at:%Y-%m-%d %H:%M:%S}",
         "status": plan.status if plan.decided_by is None else f"{plan.status} by {plan.decided_by}",
         "approve": f"crm-sync plan approve {plan.id}" if plan.status == "proposed" else "",
     }
@@ -188,7 +188,9 @@ def _row(plan: Plan) -> dict[str, str | int | None]:
 class ApplyConfig(dg.Config):
     """Which plan is approved, by whom."""
 
-    plan: int = Field(description="Number of the plan, from the check `approval` or `crm-sync plan list`.")
+    plan: int = Field(
+        default=0, description="Number of the plan, from the check `approval` or `crm-sync plan list`."
+    )
     by: str = Field(default="", description="Who approves it. Empty: the user that Dagster knows.")
 
 
@@ -206,6 +208,10 @@ def apply_job(system: System, settings: Settings) -> dg.JobDefinition:
         connections: dg.ResourceParam[Connections],
     ) -> None:
         with told(names.APPLY_PLAN):
+            if not config.plan:
+                raise SyncError(
+                    "say which plan: its number is in the check `approval`, and in `crm-sync plan list`"
+                )
             store = hub.store(dry_run=False)
             by = person(config.by.strip() or context.run.tags.get("user", ""))
             plan = plans.get(store.conn, config.plan)

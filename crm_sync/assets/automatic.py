@@ -4,7 +4,7 @@ only if a file has the key `auto_resolve`.
 
 import dagster as dg
 
-from crm_sync.assets import names, resolve, tables
+from crm_sync.assets import checks, names, resolve, tables
 from crm_sync.assets.failures import told
 from crm_sync.core.errors import HeldBackError, SyncError
 from crm_sync.core.spec import ConnectionSpec, System
@@ -47,7 +47,7 @@ def auto_jobs(system: System, settings: Settings) -> list[dg.JobDefinition]:
                         told_of = resolve.metadata(store, len(found), done).items()
                         shown |= {f"{connection.name}/{name}": value for name, value in told_of}
                 for entity in sorted({conflict.entity for conflict in found}):
-                    resolve.report(context, hub, system, entity, settings)
+                    checks.report(context, hub, system, entity, settings)
             context.add_output_metadata(shown)
             if failed:
                 raise failed[0]

@@ -20,7 +20,7 @@ from crm_sync.resources.hub import Hub
 from crm_sync.steps.hub import hub as merge
 from crm_sync.steps.options import Options, Report
 
-_COLUMNS = ("id", "what", "to", "why", "since", "confirm")
+_COLUMNS = ("id", "what", "to", "why", "since (UTC)", "confirm")
 
 
 def checks(system: System) -> list[dg.AssetChecksDefinition]:
@@ -93,7 +93,8 @@ def _said(found: list[Hold]) -> str:
         return "Nothing is held back."
     one = len(found) == 1
     return tables.said(
-        f"{len(found)} {'run is' if one else 'runs are'} held back. If it is meant:",
+        f"{len(found)} {'run is' if one else 'runs are'} held back. A run with `dry_run` shows each value that would be written."
+        " If it is meant:",
         [f"crm-sync guard confirm {hold.id}" for hold in found],
     )
 
@@ -105,7 +106,7 @@ def _metadata(found: list[Hold]) -> tables.Metadata:
             "what": hold.stream,
             "to": hold.side,
             "why": hold.sentence,
-            "since": f"{hold.opened_at:%Y-%m-%d %H:%M:%S}",
+            "since (UTC)": f"{hold.opened_at:%Y-%m-%d %H:%M:%S}",
             "confirm": f"crm-sync guard confirm {hold.id}",
         }
         for hold in found

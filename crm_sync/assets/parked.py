@@ -22,7 +22,7 @@ from crm_sync.settings import Settings
 _LONGEST = 600
 """Characters of a cell: the sentences have to be read to their end."""
 _GROUPS = ("records", "code", "who", "what to do", "cause", "tried again")
-_RECORDS = ("id", "record", "field", "code", "why", "state", "tries", "since", "side")
+_RECORDS = ("id", "record", "field", "code", "why", "state", "tries", "since (UTC)", "side")
 """No more than a screen has room for; who mends it stands by its code."""
 
 
@@ -104,9 +104,9 @@ def _record(one: Listed) -> dict[str, str | int | None]:
         "record": one.record_id,
         "field": one.field,
         "code": links.plain(one.code),
-        "state": f"waits until {one.next_try:%Y-%m-%d %H:%M:%S}" if one.next_try else one.state,
+        "state": f"waits until {one.next_try:%Y-%m-%d %H:%M:%S} UTC" if one.next_try else one.state,
         "tries": one.attempts,
-        "since": f"{one.first_at:%Y-%m-%d %H:%M:%S}",
+        "since (UTC)": f"{one.first_at:%Y-%m-%d %H:%M:%S}",
         "why": links.plain(one.reason, longest=_LONGEST),
     }
 

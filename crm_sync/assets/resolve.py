@@ -97,7 +97,7 @@ def resolve_job(system: System, settings: Settings) -> dg.JobDefinition:
                     raise SyncError(_changed(missed))
             finally:
                 for entity in sorted(entities):
-                    report(context, hub, system, entity, settings)
+                    checks.report(context, hub, system, entity, settings)
         for name, did in done.reports.items():
             context.log.info("%s: %s", name, did.counts)
         shown = metadata(store, len(found), done)
@@ -150,21 +150,6 @@ def _person(context: dg.OpExecutionContext, config: ResolveConfig) -> str:
     """Who decided: the user that Dagster knows, else the account that runs it; and the note."""
     user = person(context.run.tags.get("user", ""))
     return f"{user} ({config.note.strip()})" if config.note.strip() else user
-
-
-def report(context: dg.OpExecutionContext, hub: Hub, system: System, entity: str, settings: Settings) -> None:
-    """Report the check `conflicts` of an entity anew, as it is by now."""
-    found = checks.evaluation(hub, system, entity, settings, location=checks.location_of(context.run))
-    context.instance.report_runless_asset_event(
-        dg.AssetCheckEvaluation(
-            asset_key=names.hub_key(entity),
-            check_name=names.CHECK,
-            passed=checks.passed(found),
-            severity=dg.AssetCheckSeverity.WARN,
-            description=checks.said(found),
-            metadata=found,
-        )
-    )
 
 
 def metadata(store: Store, found: int, done: resolve.Resolved) -> tables.Metadata:

@@ -25,7 +25,7 @@ COLUMNS = (
     "what changed",
     "what follows",
     "what to do",
-    "since",
+    "since (UTC)",
     "acknowledged by",
 )
 

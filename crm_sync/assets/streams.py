@@ -11,7 +11,7 @@ from contextlib import nullcontext
 
 import dagster as dg
 
-from crm_sync.assets import approval, guard, names, schemas, tables
+from crm_sync.assets import approval, checks, guard, names, schemas, tables
 from crm_sync.assets.failures import RETRY, later, told
 from crm_sync.assets.partitions import DAYS, begun, is_backfill, window_of
 from crm_sync.core.spec import Direction, StreamSpec, System
@@ -34,18 +34,20 @@ def assets(system: System, settings: Settings) -> list[dg.AssetsDefinition]:
     with warnings.catch_warnings():
         # The one beta parameter that this project relies on: without it a backfill of 30 days is 30 runs.
         warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
-        return _assets(system, masking)
+        return _assets(system, settings, masking)
 
 
-def _assets(system: System, masking: tables.Masking) -> list[dg.AssetsDefinition]:
+def _assets(system: System, settings: Settings, masking: tables.Masking) -> list[dg.AssetsDefinition]:
     return [
-        *(inbound_asset(stream, masking) for stream in system.streams),
+        *(inbound_asset(system, stream, settings, masking) for stream in system.streams),
         *(hub_asset(system, entity, masking) for entity in system.entities),
         *(outbound_asset(system, stream, masking) for stream in system.streams),
     ]
 
 
-def inbound_asset(stream: StreamSpec, masking: tables.Masking) -> dg.AssetsDefinition:
+def inbound_asset(
+    system: System, stream: StreamSpec, settings: Settings, masking: tables.Masking
+) -> dg.AssetsDefinition:
     """`<connection>/inbound/<entity>`: what changed in the CRM, into the mirror."""
 
     @dg.asset(
@@ -69,15 +71,19 @@ def inbound_asset(stream: StreamSpec, masking: tables.Masking) -> dg.AssetsDefin
         connections: dg.ResourceParam[Connections],
         options: SyncOptions,
     ) -> _Result:
-        with told(f"{stream.name} inbound"), guard.reported(context, hub, stream.entity):
+        with (
+            told(f"{stream.name} inbound"),
+            checks.kept(context, hub, system, stream.entity, settings),
+            guard.reported(context, hub, stream.entity),
+        ):
             flags, backfill = _flags(options), is_backfill(context)
+            days, since = window_of(context), begun(context)
             store, crm = hub.store(dry_run=flags.dry_run), connections.crm(stream.connection)
             # The next run goes on with neither a full read nor past days: those fail, so that somebody asks again. So
             # does a run of all connections, of which the others would be left out without a word.
             all_at_once = context.job_name == names.SYNC_ALL
             with nullcontext() if flags.full or backfill or all_at_once else later(context, stream):
                 report = hinted(store, crm, stream)
-                days, since = window_of(context), begun(context)
                 report.include(
                     inbound(store, crm, stream, flags, partition=days, backfill=backfill, begun=since)
                 )

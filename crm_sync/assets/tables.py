@@ -1,7 +1,7 @@
 """What assets and checks show in the UI: counts, the preview of a run, the plan of a dry run, the review table.
 
 Tables in metadata are drawn inline without paging, so every one is capped and says so. Counts are numbers: Dagster
-plots them over time.
+plots them over time. Times say that they are UTC: beside them Dagster shows the browser's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -118,7 +118,8 @@ def _planned(row: PlanRow, masking: Masking) -> dict[str, str | int | None]:
 
 
 REVIEW_COLUMNS = (
-    "id", "connection", "record", "field", "hub value", "CRM value", "hub changed", "CRM changed", "suggestion", "why",
+    "id", "connection", "record", "field", "hub value", "CRM value", "hub changed (UTC)", "CRM changed (UTC)", "suggestion",
+    "why",
 )  # fmt: skip
 
 
@@ -130,7 +131,7 @@ def review_table(conflicts: Sequence[Conflict], masking: Masking) -> dg.Metadata
 def review_markdown(conflicts: Sequence[Conflict], masking: Masking, location: str) -> dg.MetadataValue:
     """The open conflicts as Markdown, with a link per row and decision to the filled launchpad."""
     lines = [
-        "| # | record | field | hub | CRM | who changed it when | decide |",
+        "| # | record | field | hub | CRM | who changed it when (UTC) | decide |",
         "|---|---|---|---|---|---|---|",
     ]
     for c in conflicts:
@@ -142,7 +143,7 @@ def review_markdown(conflicts: Sequence[Conflict], masking: Masking, location: s
             links.code(c.field),
             links.code(masking(c.entity, c.field, c.hub_value)),
             links.code(masking(c.entity, c.field, c.crm_value)),
-            f"hub: {links.code(str(row['hub changed']))} CRM: {links.code(str(row['CRM changed']))}",
+            f"hub: {links.code(str(row['hub changed (UTC)']))} CRM: {links.code(str(row['CRM changed (UTC)']))}",
             decisions,
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -168,8 +169,8 @@ def _conflict(c: Conflict, masking: Masking) -> dict[str, str | int | None]:
         "field": c.field,
         "hub value": cell(masking(c.entity, c.field, c.hub_value)),
         "CRM value": cell(masking(c.entity, c.field, c.crm_value)),
-        "hub changed": hub_at,
-        "CRM changed": crm_at,
+        "hub changed (UTC)": hub_at,
+        "CRM changed (UTC)": crm_at,
         "suggestion": c.suggestion.replace("_", " "),
         "why": c.reason,
     }

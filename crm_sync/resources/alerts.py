@@ -1,6 +1,7 @@
-"""Alerts: a failed run is told to whoever listens at CRM_SYNC_ALERT_URL, as JSON that chat services understand.
+"""Alerts: a failed run, and differences that nothing explains, are told to whoever listens at CRM_SYNC_ALERT_URL, as JSON
+that chat services understand.
 
-A text says which job failed, where, and why; it never holds values of records.
+A text says what failed, where, and why; it never holds values of records.
 """
 
 import logging
@@ -38,5 +39,5 @@ class Alerts:
 def alerts_resource(settings: Settings) -> dg.ResourceDefinition:
     return dg.ResourceDefinition(
         lambda _: Alerts(settings.alert_url, timeout=settings.http_timeout),
-        description="Where failed runs are told.",
+        description="Where failed runs and unexplained differences are told.",
     )

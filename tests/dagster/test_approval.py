@@ -5,6 +5,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from crm_sync.assets import names
+from crm_sync.assets.jobs import failures_of
 from crm_sync.steps.proposal import propose
 from tests.dagster.project import Project, plain
 from tests.steps.world import CONNECTION
@@ -87,6 +88,14 @@ def test_approval_for_the_crm_lets_the_hub_have_its_values(make: Callable[..., P
     project.sync()
     assert world.accounts["acme"].rows("Contact")[0].values.get("FirstName") is None
     assert {row["target"] for row in plain(check(project).metadata)["writes"]} == {"crm"}
+
+
+def test_the_launchpad_shows_what_to_fill_in_and_an_unfilled_form_says_so(project: Project) -> None:
+    result = project.run(names.APPLY_PLAN, partition=None)
+    (why,) = failures_of(result)
+    assert why == (
+        "apply_plan: say which plan: its number is in the check `approval`, and in `crm-sync plan list`"
+    )
 
 
 def test_a_dry_run_shows_bases_and_calls(project: Project) -> None:

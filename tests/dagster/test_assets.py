@@ -173,6 +173,16 @@ def test_what_is_wrong_in_the_run_configuration_is_said(project: Project) -> Non
     assert "max_records: must be 0 or more" in failures_of(result)[0]
 
 
+def test_a_run_for_which_nobody_chose_a_day_says_so(project: Project) -> None:
+    """The launchpad asks whether one is sure, and starts it."""
+    result = project.run(names.sync_job("acme"), partition=None)
+    assert not result.success
+    why = failures_of(result)[0]
+    assert why.startswith(
+        "acme/contact inbound: the run has no day, so nothing was read. Choose today's (UTC)"
+    )
+
+
 def test_a_start_date_is_obeyed(project: Project) -> None:
     person(project)
     project.world.wait(days=10)

@@ -50,11 +50,23 @@ def test_open_conflicts_warn_and_hold_nothing_up(project: Project) -> None:
     assert (shown["open"], shown["shown"]) == (1, "1 of 1")
     (row,) = shown["conflicts"]
     assert (row["record"], row["field"], row["hub value"], row["CRM value"]) == (crm_id, "phone", HUB, CRM)
-    assert row["hub changed"].endswith(" by hub")
-    assert row["CRM changed"] == "2026-03-01 12:05:00 in acme"
+    assert row["hub changed (UTC)"].endswith(" by hub")
+    assert row["CRM changed (UTC)"] == "2026-03-01 12:05:00 in acme"
     assert row["suggestion"] in {"use hub", "use crm"}
     assert len(project.world.accounts["acme"].rows("Contact")) == 2  # outbound went on
     assert result.success
+
+
+def test_the_table_stays_while_the_crm_is_down(project: Project) -> None:
+    (crm_id,) = disputes(project)
+    project.sync()
+    before = project.check()
+    project.world.crms["acme"].knobs.unauthorised = True
+    assert not project.run(names.sync_job("acme")).success
+    after = project.check()
+    assert after.description == before.description
+    (row,) = plain(after.metadata)["conflicts"]
+    assert row["record"] == crm_id
 
 
 def test_records_that_may_be_the_same_are_shown_with_the_commands_that_decide(make: Any) -> None:

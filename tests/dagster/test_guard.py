@@ -55,7 +55,11 @@ def test_a_held_stream_fails_with_an_error_and_the_others_go_on(make: Callable[.
     (row,) = shown["holds"]
     assert (shown["held"], row["what"], row["to"]) == (1, "acme/contact", "hub")
     assert row["confirm"] == f"crm-sync guard confirm {row['id']}"
-    assert check.description == f"1 run is held back. If it is meant:\n\n```\n{row['confirm']}\n```"
+    assert check.description == (
+        "1 run is held back. A run with `dry_run` shows each value that would be written. If it is meant:"
+        f"\n\n```\n{row['confirm']}\n```"
+    )
+    assert "since (UTC)" in row
     assert project.metadata(result, "hub", "contact")["held_back"] == 1
 
     world.accounts["beta"].person_create("Contact", {"LastName": "New", "Email": "new@x.example"})

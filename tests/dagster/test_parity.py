@@ -8,6 +8,7 @@ import pytest
 from crm_sync.assets import jobs, names
 from crm_sync.commands import runs
 from crm_sync.definitions import build
+from crm_sync.resources.alerts import Alerts
 from crm_sync.sensors.requests import Wanted, run_request
 from crm_sync.settings import Settings
 from tests.dagster.project import Project, plain
@@ -104,6 +105,26 @@ def test_what_nothing_explains_is_an_error_capped_and_masked(make: Any) -> None:
     assert check.description.endswith("```\ncrm-sync verify acme/contact --repair\n```")
     assert "Secret" not in str(shown)
     assert "Person" not in str(shown)
+
+
+def test_somebody_is_told_of_what_nothing_explains(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run succeeds, and the next sync hides what the check found."""
+    told: list[str] = []
+    monkeypatch.setattr(Alerts, "send", lambda _, text: told.append(text))
+    project: Project = make(CRM_SYNC_UI_URL="https://sync.example")
+    settled(project)
+    assert project.run(names.VERIFY, partition=None).success
+    assert told == []
+    with project.world.conn.transaction():
+        project.world.conn.execute("set local session_replication_role = replica")
+        project.world.conn.execute("update hub.contact set first_name = 'Secret'")
+    run = project.run(names.VERIFY, partition=None)
+    (text,) = told
+    assert text.startswith(f"crm_sync: the sides differ in contact. https://sync.example/runs/{run.run_id}\n")
+    wrong = plain(evaluations(project)[0].metadata)["unexplained"]
+    assert wrong >= 4
+    assert text.endswith(f"- acme/contact: {wrong} not explained")
+    assert "Secret" not in text
 
 
 def test_a_long_value_leaves_the_table_low(project: Project) -> None:
