@@ -64,7 +64,8 @@ def _several(entity: str, found: Sequence[Found], *, as_json: bool) -> None:
 
 def _show(story: Story) -> None:
     runs = {run.run_id: i for i, run in enumerate(story.runs, 1)}
-    console.out.print(_text(f"{story.entity} {story.hub_id or ''}: {story.hub}"), soft_wrap=True)
+    name = f"{story.entity} {story.hub_id}" if story.hub_id else story.entity
+    console.out.print(_text(f"{name}: {story.hub}"), soft_wrap=True)
     for link in story.links:
         name = f"{link.connection} {link.crm_id}" if link.crm_id else link.connection
         console.out.print(_text(f"  {name}: {link.what}"), soft_wrap=True)

@@ -194,7 +194,7 @@ def _state(  # noqa: PLR0911 - a table, one line a row
     if side.outside and side.linked_at is not None:
         return State.OUTSIDE, _OUTSIDE
     if side.linked_at is None:
-        return parked or (State.NOT_LINKED, _unlinked(stream, side))
+        return parked or (State.NOT_LINKED, _unlinked(facts, stream, side))
     if name in side.frozen:
         return State.FROZEN, f"frozen: {crm} does not let the field be read; nothing is taken or sent"
     if side.unanswered is not None:
@@ -226,11 +226,13 @@ def _of_verdict(verdict: Verdict, crm: str, parked: tuple[State, str] | None) ->
             return parked or (State.TO_CRM, f"pending to {crm}: {because}")
 
 
-def _unlinked(stream: StreamSpec, side: Side) -> str:
+def _unlinked(facts: Facts, stream: StreamSpec, side: Side) -> str:
     if side.crm_id is not None:
         return f"{stream.connection} has it, but it is not linked to a hub record"
     if stream.direction is Direction.INBOUND:
         return f"not in {stream.connection}, where nothing is written"
+    if facts.hub_id is None or facts.archived is not None or any(p.field == "" for p in side.parked):
+        return f"not in {stream.connection}"
     return f"not in {stream.connection} yet; the next sync creates it"
 
 
@@ -288,7 +290,7 @@ def _link(facts: Facts, stream: StreamSpec, presence: Verdict | None) -> LinkNow
     elif facts.hub_id is not None and not facts.there:
         what = "not there"
     else:
-        what = _unlinked(stream, side)
+        what = _unlinked(facts, stream, side)
     if presence is not None:
         what += f"; {_follows(presence, stream.connection)}"
     if whole is not None:

@@ -135,6 +135,20 @@ def test_a_dispute_and_who_decided_it(two: World) -> None:
     assert _now(story, "phone").because == f"as mina decided (conflict #{opened.conflict})"
 
 
+def test_what_no_sync_creates_is_not_said_to_be_created(two: World) -> None:
+    """Found by the demonstration: "the next sync creates it; parked: …", and of a record that the hub does not have."""
+    two.conn.execute("insert into hub.contact (last_name) values ('Lee')")
+    hub_id = str(two.one("select id from hub.contact"))
+    two.crms["acme"].faults.reject[hub_id] = RecordError(ErrorClass.VALIDATION, "NO_A", "no A", ())
+    two.sync("acme", "contact")
+    assert [link.what for link in _tell(two, hub_id).links] == [
+        "not in acme; parked: no A (NO_A)",
+        "not in beta yet; the next sync creates it",
+    ]
+    two.conn.execute("update hub.contact set archived_at = now()")
+    assert _tell(two, hub_id).links[1].what == "not in beta"
+
+
 def test_what_is_parked_waits_is_frozen_or_in_doubt(world: World) -> None:
     world.conn.execute("insert into hub.company (name) values ('Acme Inc')")
     world.conn.execute(
