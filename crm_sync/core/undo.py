@@ -55,8 +55,9 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What one CRM says about the field, and what was last agreed with it. gone: the record was deleted there.
-    readable: what it says is known. in_doubt: a write of ours has no answer yet. at: the record's modification time."""
+    """What one CRM says about the field, and what was last agreed with it. gone: the record was deleted there,
+    or takes no part any more. readable: what it says is known. in_doubt: a write of ours has no answer yet. at: the record's
+    modification time."""
 
     connection: str
     spec: FieldSpec
@@ -170,7 +171,11 @@ def _hub_edited(t: Touched, live: Sequence[Place], spec: FieldSpec, terms: "Term
     if by_hub and terms.plain(spec, t.hub_now) == terms.plain(spec, t.hub_new):
         return None
     if place is None and not by_hub:
-        return Judged(t, Fate.LEFT, f"the record is gone from {t.last_connection}, or not linked any more")
+        return Judged(
+            t,
+            Fate.LEFT,
+            f"the record is gone from {t.last_connection}, takes no part there, or is not linked any more",
+        )
     if (
         place is not None
         and place.hub_then == t.hub_now

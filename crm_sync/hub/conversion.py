@@ -14,8 +14,8 @@ from psycopg import Connection, sql
 
 from crm_sync.connectors.crm import CONVERTED, CRM_ID, BatchPage, Page
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub import conversion_partners
-from crm_sync.hub.sql import hub_table, ident
+from crm_sync.hub import carried_references, conversion_partners
+from crm_sync.hub.sql import ident
 from crm_sync.hub.staging import Staged
 
 ROLES: Mapping[str, str] = {"Contact": "contact", "Account": "company", "Opportunity": "deal"}
@@ -195,8 +195,9 @@ def mark_ready(conn: Connection, streams: Sequence[StreamSpec]) -> None:
 _READY = "c.carried_at is null and c.hub_id is not null and (c.contact_id is not null or c.contact is null)"
 
 
-def carry(conn: Connection, connection: str, run_id: str | None) -> int:
-    """Carry over what hangs on the leads in `converting` whose lead and contact are both known by now; how many."""
+def carry(conn: Connection, connection: str, run_id: str | None) -> tuple[int, list[str]]:
+    """Carry over what hangs on the leads in `converting` whose lead and contact are both known by now; how many, and which
+    references the user's database refuses."""
     rows = conn.execute(
         "update sync.conversion c set carried_at = clock_timestamp() from converting k where c.connection = %s"
         f" and c.entity = k.entity and c.crm_id = k.crm_id and {_READY} returning c.entity, c.hub_id, c.crm_id, c.contact_id,"
@@ -204,7 +205,7 @@ def carry(conn: Connection, connection: str, run_id: str | None) -> int:
         [connection],
     ).fetchall()
     if not rows:
-        return 0
+        return 0, []
     conn.execute("drop table if exists pg_temp.carried")
     conn.execute("create temporary table carried (entity text, lead uuid, contact uuid) on commit drop")
     with conn.cursor() as cursor, cursor.copy("copy carried from stdin") as copy:
@@ -213,11 +214,12 @@ def carry(conn: Connection, connection: str, run_id: str | None) -> int:
                 copy.write_row((entity, lead, contact))
     targets = {role: entity for entity, role in reversed(_targets(conn, connection))}
     _journal(conn, connection, targets, rows, run_id)
+    refused: list[str] = []
     if "contact" in targets:
         for entity in sorted({row[0] for row in rows}):
-            _references(conn, entity, targets["contact"])
+            refused += carried_references.fill(conn, entity, targets["contact"])
             conversion_partners.mark(conn, connection, entity, targets["contact"])
-    return len(rows)
+    return len(rows), refused
 
 
 def _journal(
@@ -246,27 +248,4 @@ def _journal(
             "insert into sync.change (run_id, connection, entity, hub_id, side, kind, reason)"
             " values (%s, %s, %s, %s, 'hub', 'link', %s || coalesce(current_setting('crm_sync.note', true), ''))",
             told,
-        )
-
-
-def _references(conn: Connection, lead: str, contact: str) -> None:
-    """What refers to a lead and has room for a contact refers to the contact too. A table with several references to
-    contacts is left alone: nobody can tell which one is meant."""
-    found = conn.execute(
-        "with reference as (select r.oid as place, n.nspname, r.relname, a.attname, c.confrelid from pg_constraint c"
-        " join pg_class r on r.oid = c.conrelid join pg_namespace n on n.oid = r.relnamespace"
-        " join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]"
-        " where c.contype = 'f' and cardinality(c.conkey) = 1)"
-        " select l.nspname, l.relname, l.attname, min(k.attname) from reference l join reference k on k.place = l.place"
-        " where l.confrelid = to_regclass(%s) and k.confrelid = to_regclass(%s) group by 1, 2, 3 having count(*) = 1"
-        " order by 1, 2, 3",
-        [hub_table(lead).as_string(conn), hub_table(contact).as_string(conn)],
-    ).fetchall()
-    for schema, table, ours, theirs in found:
-        conn.execute(
-            sql.SQL(
-                "update {table} t set {contact} = k.contact from carried k"
-                " where k.entity = %s and t.{lead} = k.lead and t.{contact} is null"
-            ).format(table=ident(schema, table), lead=ident(ours), contact=ident(theirs)),
-            [lead],
         )

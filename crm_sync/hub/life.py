@@ -115,7 +115,8 @@ def agree(
 
 def _edited(conn: Connection, stream: StreamSpec) -> sql.Composable:
     """Expression over h, b and m: the side that still has the record says what the other has not heard of. A reference
-    that a CRM lets go of, because its target was deleted there, is nobody's edit."""
+    that a CRM lets go of, because its target was deleted there, is nobody's edit. A record that is another hub record's too, by
+    a merge about which a person is asked, is not the hub's alone to delete."""
     seen = frozen.fields(conn, stream)
     fields = [spec for spec in stream.columns if spec.name not in seen]
     ours = [hub_changed(spec) for spec in fields if spec.direction is not Direction.INBOUND]
@@ -129,6 +130,12 @@ def _edited(conn: Connection, stream: StreamSpec) -> sql.Composable:
         if spec.type is FieldType.REFERENCE:
             changed = sql.SQL("({} and {} is not null)").format(changed, ident("m", spec.name))
         theirs.append(changed)
+    theirs.append(
+        sql.SQL(
+            "exists (select from review.merge r where r.connection = {} and r.entity = {} and r.kept_id = b.hub_id"
+            " and r.status in ('open', 'decided'))"
+        ).format(sql.Literal(stream.connection), sql.Literal(stream.entity))
+    )
     return sql.SQL("case when m.deleted and h.archived_at is null and h.id is not null then {} when m.deleted then false else {} end").format(
         _any(ours), _any(theirs)
     )  # fmt: skip

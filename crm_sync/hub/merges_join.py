@@ -171,7 +171,8 @@ def _note_double(conn: Connection, about: dict[str, object], crm_id: str, surviv
 
 
 def _bookkeeping(conn: Connection, joining: Joining) -> None:
-    """What waits about the record that goes, and what remembers it by its id."""
+    """What waits about the record that goes, and what remembers it by its id. Another CRM that has merged the record which goes
+    into a third one's has the one that stays there, too: it is asked about that, if it has no record of its own there."""
     key = {"gone": joining.gone, "stays": joining.stays, "entity": joining.stream.entity}
     for statement in _STATEMENTS:
         conn.execute(statement, key)
@@ -183,6 +184,9 @@ _STATEMENTS = (
         f"update {table} where entity = %(entity)s and {which}"
         for table, which in (
             ("review.conflict set status = 'superseded'", f"hub_id = %(gone)s and ({_LIVE} or status = 'skipped')"),
+            ("review.merge m set status = 'open', decision = null, decided_by = null, decided_at = null, hub_id = %(stays)s",
+             (f"hub_id = %(gone)s and kept_id <> %(stays)s and {_LIVE} and not exists (select from review.merge o"
+              f" where o.connection = m.connection and o.entity = m.entity and o.hub_id = %(stays)s and o.{_LIVE})")),
             ("review.merge set status = 'superseded'", f"hub_id = %(gone)s and kept_id <> %(stays)s and {_LIVE}"),
             ("review.merge set status = 'superseded'", f"hub_id = %(stays)s and kept_id = %(gone)s and {_LIVE}"),
             ("review.merge set kept_id = %(stays)s", f"kept_id = %(gone)s and {_LIVE}"),

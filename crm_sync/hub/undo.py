@@ -146,6 +146,16 @@ where made.leave in ('created_hub', 'created_crm') and made.entity = r.entity an
     and (r.leave is null or r.leave in ('archived', 'deleted', 'removed') and r.id > made.id)
 """
 
+# What a merge of two hub records filled in is nowhere else any more: neither it nor its first way into a CRM is taken back.
+_FILLED = """
+update undo_row r set leave = 'merged' from review.merge m, sync.change c
+where m.status = 'applied' and m.decision = 'merge' and m.entity = r.entity and m.kept_id = r.hub_id
+    and r.leave is null and c.id = r.id and c.old_value is null and exists (select from sync.change f
+    where f.entity = r.entity and f.hub_id = r.hub_id and f.field = r.field and f.side = 'hub' and starts_with(f.reason, 'filled from ')
+    and (f.id = r.id or f.id < r.id and r.side = 'crm' and not exists (select from sync.change x where x.entity = r.entity
+        and x.hub_id = r.hub_id and x.field = r.field and x.id > f.id and x.id < r.id and (x.side = 'hub' or x.connection = r.connection))))
+"""
+
 _PICK = """
 create temporary table undo_pick as
 select row_number() over w as n, dense_rank() over (order by g.place, g.entity, g.hub_id) as record,
@@ -183,6 +193,7 @@ def collect(conn: Connection, selection: Selection, entities: Sequence[str]) -> 
     conn.execute("create index on undo_row (hub_id)")
     conn.execute("analyze undo_row")
     conn.execute(_PARTS)
+    conn.execute(_FILLED)
     return number
 
 

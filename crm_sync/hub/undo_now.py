@@ -10,7 +10,7 @@ from crm_sync.core.spec import Direction, FieldSpec, StreamSpec
 from crm_sync.core.undo import Fate, Judged, Place, Touched
 from crm_sync.hub import frozen
 from crm_sync.hub.merge import assigned
-from crm_sync.hub.sql import base_of, base_table, hub_table, ident, mirror_table, to_text
+from crm_sync.hub.sql import alive, base_of, base_table, hub_table, ident, mirror_table, to_text
 
 
 def touched(
@@ -103,12 +103,13 @@ def places(
 
     rows = conn.execute(
         sql.SQL(
-            "select p.n, p.field, b.crm_id, coalesce(m.deleted, true), i.hub_id is not null, {agreed}, {hub}, {crm}, {now},"
+            "select p.n, p.field, b.crm_id, not coalesce({alive}, false), i.hub_id is not null, {agreed}, {hub}, {crm}, {now},"
             " m.modified_at from undo_pick p join {base} b on b.hub_id = p.hub_id left join {mirror} m on m.crm_id = b.crm_id"
             " left join sync.intent i on i.connection = {connection} and i.entity = {entity} and i.hub_id = p.hub_id"
             " where p.entity = {entity} and p.record between %s and %s and p.field = any(%s) and {stays}"
         ).format(
             stays=_stays_linked(stream),
+            alive=alive("m"),
             agreed=of("agreed"),
             hub=of("hub"),
             crm=of("crm"),

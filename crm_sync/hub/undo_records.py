@@ -185,7 +185,10 @@ def _of_created(conn: Connection, system: System, entity: str) -> list[_Conditio
     found: list[_Condition] = [
         (Fate.EDITED, "edited since in the hub", sql.SQL(edited).format(hub=hub_table(entity))),
         (Fate.EDITED, "edited since in the hub", undo_own.overtaken()),
-    ]
+        (Fate.LEFT, "another hub record was merged into it, or is to be (`crm-sync merges`)", sql.SQL(
+            "exists (select from review.merge m where m.entity = r.entity and m.kept_id = r.hub_id and"
+            " (m.status in ('open', 'decided') or m.status = 'applied' and m.decision = 'merge'))")),
+    ]  # fmt: skip
     own = undo_own.has_values(conn, entity, system.hub_fields(entity))
     if own is not None:
         found.append((Fate.LEFT, "has values of your own", own))
@@ -230,7 +233,7 @@ def _referring(conn: Connection, entity: str) -> sql.Composable | None:
 
 def settle(conn: Connection) -> None:
     """Tell `undo_row` what becomes of records: their rows go with them, or are left for a reason. A first agreement
-    with a record that is pulled apart can be taken back, for no other side has the value any more."""
+    with a record that is pulled apart, or was by an undo that broke off, can be taken back: no other side has the value."""
     conn.execute(
         "update undo_row u set leave = case when r.fate in ('undo', 'done', 'already so') then 'record' else r.about end"
         " from undo_record r where r.id = u.id"
@@ -244,7 +247,8 @@ def settle(conn: Connection) -> None:
         " and r.entity = u.entity and r.hub_id = u.hub_id and r.connection = u.connection and u.side = 'crm' and u.id > r.id"
     )
     conn.execute(
-        "update undo_row u set leave = null from undo_record r where r.kind = 'link' and r.fate = 'undo'"
+        "update undo_row u set leave = null from undo_record r where r.kind = 'link' and (r.fate = 'undo' or r.fate = 'already so'"
+        " and (r.connection, r.entity, r.crm_id, r.hub_id) in (select connection, entity, crm_id, hub_id from sync.unlinked))"
         " and r.entity = u.entity and r.hub_id = u.hub_id and r.connection = u.connection and u.leave = 'first'"
         " and u.side = 'hub' and u.id > r.id"
     )

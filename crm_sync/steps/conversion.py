@@ -41,7 +41,9 @@ def follow_conversions(work: Work, crm_ids: Collection[str], gate: Passing) -> N
     if gate.narrow:
         conversion.narrow(conn, work.stream, [UUID(row.record) for row in gate.carries(work, planned)])
     with conn.transaction() as carrying:
-        work.report.add("carried_over", conversion.carry(conn, connection, work.store.run_id))
+        carried, refused = conversion.carry(conn, connection, work.store.run_id)
+        work.report.add("carried_over", carried)
+        work.report.notes.extend(refused)
         if work.options.dry_run:  # it lasts, and an application must not wait for rows that refer to a lead
             raise psycopg.Rollback(carrying)
 

@@ -8,11 +8,11 @@ from psycopg import Connection
 
 from crm_sync.core.errors import ErrorClass
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub import aliases, dirty, merges, merges_join
+from crm_sync.hub import aliases, dirty, match_conflicts, merges, merges_doubles, merges_join
 from crm_sync.hub.dirty import Entry
 from crm_sync.hub.merges import Settled, Waiting
 from crm_sync.hub.merges_join import Joining
-from crm_sync.hub.parked import Parked
+from crm_sync.hub.parked import Parked, waiting_for
 from crm_sync.hub.refusals import REFUSED
 from crm_sync.steps.reasons import why_refused
 from crm_sync.steps.work import Work
@@ -31,6 +31,11 @@ def settle_merges(work: Work, entries: Sequence[Entry]) -> Sequence[Entry]:
         if unlinked:
             merges.withdraw(conn, stream, aliases.revive(conn, stream, sorted(unlinked)))
         settled = merges.settle(conn, stream, work.store.run_id)
+        linked = {e.crm_id for e in entries if e.hub_id is not None and e.crm_id is not None}
+        settled.moved.update(merges_doubles.step_in(conn, stream, linked, work.store.run_id))
+        who_is_known = sorted(settled.moved.values())
+        match_conflicts.close(conn, stream, who_is_known, [], work.store.run_id)
+        dirty.mark_hub(conn, stream, waiting_for(conn, stream, "MATCH_WAITS", who_is_known))
         work.report.add("merged", len(settled.moved))
         work.report.add("merges_to_settle", len(settled.lost))
         _park_doubles(work, sorted(unlinked))
@@ -74,6 +79,9 @@ def _follow(work: Work, merge: Waiting) -> set[UUID]:
     try:
         with conn.transaction() as joined:
             if not merges_join.possible(conn, joining):
+                work.report.notes.append(
+                    f"merge #{merge.id}: waits for the answer of a write to one of the two records"
+                )
                 dirty.mark_hub(conn, stream, [merge.hub_id])
                 return set()
             merges_join.join(conn, joining)

@@ -24,6 +24,7 @@ from crm_sync.core.errors import LostLeaseError, StorageError, SyncError
 from crm_sync.core.spec import Direction, StreamSpec, System
 from crm_sync.core.undo import Fate, Judged, Known, Place, Terms, judge
 from crm_sync.hub import history, mirror, undo, undo_life_now, undo_made, undo_now, undo_records
+from crm_sync.hub.refusals import REFUSED
 from crm_sync.hub.store import Store
 from crm_sync.hub.undo import Selection
 from crm_sync.steps import identity
@@ -248,7 +249,7 @@ class Undo:
         try:
             with self.conn.transaction():
                 undo_now.put_back(self.conn, entity, fields, judged, self.store.run_id or "", reason)
-        except (psycopg.IntegrityError, psycopg.DataError, psycopg.errors.RaiseException) as error:
+        except REFUSED as error:
             if len(judged) == 1:
                 why = refused_by_hub(error, "").reason
                 refused.append(

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
-import psycopg
 from psycopg import Connection
 
 from crm_sync.core.spec import StreamSpec, System
 from crm_sync.hub import undo_life_now, undo_records, undo_records_now
+from crm_sync.hub.refusals import REFUSED
 from crm_sync.hub.store import Store
 from crm_sync.steps.reasons import refused_by_hub
 
@@ -63,7 +63,7 @@ def _all(store: Store, stream: StreamSpec, ids: Sequence[int], way: _Way) -> int
     try:
         with store.conn.transaction():
             return way(ids, stream)
-    except (psycopg.IntegrityError, psycopg.DataError, psycopg.errors.RaiseException) as error:
+    except REFUSED as error:
         if len(ids) == 1:
             undo_records_now.refuse(
                 store.conn, ids, f"the hub refuses it: {refused_by_hub(error, '').reason}"

@@ -75,7 +75,7 @@ def test_a_place_that_says_so_already_gets_nothing() -> None:
         ),
         (PUSH, replace(PLACE, hub_then="x"), Fate.EDITED, "edited since in the hub"),
         (PUSH, replace(PLACE, crm_then="x", crm_now="x"), Fate.EDITED, "edited since in acme"),
-        (PUSH, replace(PLACE, gone=True), Fate.LEFT, "the record is gone from acme, or not linked any more"),
+        (PUSH, replace(PLACE, gone=True), Fate.LEFT, "the record is gone from acme, takes no part there, or is not linked any more"),
         (replace(PUSH, first_connection="sold"), PLACE, Fate.LEFT, "sold does not map the field any more"),
     ],
 )  # fmt: skip

@@ -183,6 +183,25 @@ def test_what_refers_to_the_lead_refers_to_the_contact_too(leads: World) -> None
     _quiet(leads)
 
 
+def test_a_table_that_refuses_the_contact_keeps_the_lead_alone(leads: World) -> None:
+    """The hub step of contacts ended with the constraint's error, in this run and in every other."""
+    contact = leads.accounts["acme"].person_create("Contact", {"LastName": "Lee", "Email": "old@x.example"})
+    crm_id = _lead(leads)
+    leads.conn.execute(
+        "create table guest (party text, lead uuid references hub.lead, contact uuid references hub.contact,"
+        " unique (party, contact))"
+    )
+    lead, known = leads.one("select id from hub.lead"), leads.one("select id from hub.contact")
+    leads.conn.execute("insert into guest values ('spring', %s, null), ('fall', %s, null)", [lead, lead])
+    leads.conn.execute("insert into guest values ('fall', null, %s)", [known])
+    _convert(leads, crm_id, contact=contact)
+    notes = [note for report in leads.sync("acme").values() for note in report.notes]
+    assert notes == ["public.guest refuses contact in 1 row with a converted lead: only the lead stays there"]
+    found = leads.conn.execute("select party, lead, contact from guest order by party, lead").fetchall()
+    assert found == [("fall", lead, None), ("fall", None, known), ("spring", lead, known)]
+    _quiet(leads)
+
+
 def test_created_and_converted_between_two_syncs(leads: World) -> None:
     acme = leads.accounts["acme"]
     crm_id = acme.person_create("Lead", LEE)
