@@ -48,7 +48,7 @@ class Diary:
     """What people wrote (`written`: all of it). last: the last value a person wrote, by side, record and field. replaced: earlier ones that
     somebody else had replaced by then, and nobody has put back (`wrote`). unseen: what was overwritten in a CRM before anybody could see it (the time
     between the last look and the write: no vendor's batch interface lets us compare and set). landed: what a write of ours
-    set long after it was sent. born: where the people came from, by e-mail. gone: e-mails of people whose record somebody deleted, archived or merged; hub_deleted: hub records that
+    set long after it was sent. made_late: creates of which the same is true, and that made a new record. born: where the people came from, by e-mail. gone: e-mails of people whose record somebody deleted, archived or merged; hub_deleted: hub records that
     an application deleted. restored_beside: records that somebody took out of a CRM's recycle bin when another one had
     been made in their place, or while a run was under way that could have looked already. hidden: vendor fields that a
     connection was not allowed to see for a while; what changed meanwhile, only a full read tells."""
@@ -58,6 +58,7 @@ class Diary:
     replaced: set[tuple[Key, str | None]] = field(default_factory=set)
     unseen: set[tuple[Key, str | None]] = field(default_factory=set)
     landed: set[tuple[Key, str | None]] = field(default_factory=set)
+    made_late: list[tuple[str, Operation]] = field(default_factory=list)
     born: dict[str, list[str]] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     hub_deleted: set[str] = field(default_factory=set)
@@ -197,7 +198,8 @@ class Oracle:
         """A write takes effect long after it was sent: what it overwrites, nobody could see. A create does so as well where
         it was sent once more meanwhile: the CRM finds that record by the hub's id, and updates it."""
         crm_id = operation.crm_id if operation.kind != "create" else self._found_by(name, operation.key)
-        if crm_id is None:
+        if crm_id is None:  # a record that nobody has seen
+            self.diary.made_late.append((name, operation))
             return
         object_name = crm_id.partition("-")[0]
         entity = {o: e for e, o in OBJECTS.items()}[object_name]
@@ -488,7 +490,11 @@ class Oracle:
 
     def _landed(self, name: str, crm_id: str, f: str, value: str | None) -> bool:
         """Whether a write of ours that landed late has set this value, which somebody may as well have typed."""
-        told = (theirs for key, theirs in self.diary.landed if key == (name, crm_id, f))
+        told = {theirs for key, theirs in self.diary.landed if key == (name, crm_id, f)}
+        object_name = crm_id.partition("-")[0]
+        vendor = self.g.vendor[{o: e for e, o in OBJECTS.items()}[object_name]][f]
+        key = (name, self.g.accounts[name].row(object_name, crm_id).values.get("Hub_Id"))
+        told |= {late.values.get(vendor) for where, late in self.diary.made_late if (where, late.key) == key}
         return any(self._same(name, f, {f: value}, theirs) for theirs in told)
 
     def _is_current(self, key: Key, value: str | None) -> bool:
