@@ -118,8 +118,7 @@ def _planned(row: PlanRow, masking: Masking) -> dict[str, str | int | None]:
 
 
 REVIEW_COLUMNS = (
-    "id", "connection", "record", "field", "hub value", "CRM value", "hub changed (UTC)", "CRM changed (UTC)", "suggestion",
-    "why",
+    "id", "connection", "record", "field", "hub value", "CRM value", "hub changed", "CRM changed", "suggestion", "why",
 )  # fmt: skip
 
 
@@ -131,7 +130,7 @@ def review_table(conflicts: Sequence[Conflict], masking: Masking) -> dg.Metadata
 def review_markdown(conflicts: Sequence[Conflict], masking: Masking, location: str) -> dg.MetadataValue:
     """The open conflicts as Markdown, with a link per row and decision to the filled launchpad."""
     lines = [
-        "| # | record | field | hub | CRM | who changed it when (UTC) | decide |",
+        "| # | record | field | hub | CRM | who changed it when | decide |",
         "|---|---|---|---|---|---|---|",
     ]
     for c in conflicts:
@@ -143,7 +142,7 @@ def review_markdown(conflicts: Sequence[Conflict], masking: Masking, location: s
             links.code(c.field),
             links.code(masking(c.entity, c.field, c.hub_value)),
             links.code(masking(c.entity, c.field, c.crm_value)),
-            f"hub: {links.code(str(row['hub changed (UTC)']))} CRM: {links.code(str(row['CRM changed (UTC)']))}",
+            f"hub: {links.code(str(row['hub changed']))} CRM: {links.code(str(row['CRM changed']))}",
             decisions,
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -157,11 +156,11 @@ def _decision(c: Conflict, name: Decision, location: str) -> str:
 
 def _conflict(c: Conflict, masking: Masking) -> dict[str, str | int | None]:
     hub_at = (
-        f"{c.hub_changed_at:%Y-%m-%d %H:%M:%S} by {c.hub_changed_by or 'hub'}"
+        f"{c.hub_changed_at:%Y-%m-%d %H:%M:%S} UTC by {c.hub_changed_by or 'hub'}"
         if c.hub_changed_at
         else "unknown"
     )
-    crm_at = f"{c.crm_changed_at:%Y-%m-%d %H:%M:%S} in {c.connection}" if c.crm_changed_at else "unknown"
+    crm_at = f"{c.crm_changed_at:%Y-%m-%d %H:%M:%S} UTC in {c.connection}" if c.crm_changed_at else "unknown"
     return {
         "id": c.id,
         "connection": c.connection,
@@ -169,8 +168,8 @@ def _conflict(c: Conflict, masking: Masking) -> dict[str, str | int | None]:
         "field": c.field,
         "hub value": cell(masking(c.entity, c.field, c.hub_value)),
         "CRM value": cell(masking(c.entity, c.field, c.crm_value)),
-        "hub changed (UTC)": hub_at,
-        "CRM changed (UTC)": crm_at,
+        "hub changed": hub_at,
+        "CRM changed": crm_at,
         "suggestion": c.suggestion.replace("_", " "),
         "why": c.reason,
     }
