@@ -154,7 +154,7 @@ def _run(
     values = {c.id: c.values_at for c in (*found, *others)}
     with Store(url) as store:
         left = review.find(store.conn, ids=list(values))
-    console.out.print(f"decided: {len(values) - len(left)}; still open: {len(left)}")
+    console.out.print(f"decided: {len(values) - len(left)} of {len(values)}")
     changed = [c.id for c in left if c.values_at != values[c.id]]
     if changed:
         told = ", ".join(map(str, changed[:EXAMPLES])) + (", …" if len(changed) > EXAMPLES else "")

@@ -9,6 +9,7 @@ from rich.text import Text
 from crm_sync.commands import console
 from crm_sync.commands.workspace import Workspace, workspace
 from crm_sync.core.errors import SyncError
+from crm_sync.hub import holds
 from crm_sync.hub.finding import Found
 from crm_sync.hub.runs import Run
 from crm_sync.hub.store import Store
@@ -30,15 +31,25 @@ def why(entity: str, text: str, field: str | None, *, limit: int, as_json: bool)
             _several(entity, found, as_json=as_json)
             return 1
         story = steps.why(store, here.system, entity, found[0], field=field, limit=limit)
+        held = _held(store, here, entity)
     if here.settings.mask_review:
         from crm_sync.assets.tables import Masking
 
         story = masked(story, Masking(here.system, here.settings))
     if as_json:
-        console.document(asdict(story))
+        console.document({**asdict(story), "held": held})
     else:
-        _show(story)
+        _show(story, held)
     return 0
+
+
+def _held(store: Store, here: Workspace, entity: str) -> list[str]:
+    """What "the next sync" means for nobody, as long as the guard holds a stream back."""
+    return [
+        f"{stream.name}: no sync goes on before hold #{hold.id} is confirmed: {hold.sentence}"
+        for stream in here.system.of_entity(entity)
+        for hold in holds.of_stream(store.conn, stream)
+    ]
 
 
 def _searched(here: Workspace, entity: str) -> str:
@@ -62,13 +73,15 @@ def _several(entity: str, found: Sequence[Found], *, as_json: bool) -> None:
     console.out.print(table)
 
 
-def _show(story: Story) -> None:
+def _show(story: Story, held: Sequence[str]) -> None:
     runs = {run.run_id: i for i, run in enumerate(story.runs, 1)}
     name = f"{story.entity} {story.hub_id}" if story.hub_id else story.entity
     console.out.print(_text(f"{name}: {story.hub}"), soft_wrap=True)
     for link in story.links:
         name = f"{link.connection} {link.crm_id}" if link.crm_id else link.connection
         console.out.print(_text(f"  {name}: {link.what}"), soft_wrap=True)
+    for sentence in held:
+        console.out.print(_text(sentence), soft_wrap=True)
     shown = [f for f in story.fields if len(story.fields) == 1 or not _is_empty(f)]
     if shown:
         console.out.print()

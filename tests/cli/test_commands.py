@@ -90,7 +90,7 @@ def test_conflicts_are_listed_and_settled(place: Place, simulators: Mapping[str,
 
     done = place.run("conflicts", "resolve", first, "--use", "hub", "--yes")
     assert done.status == 0, done.err
-    assert "decided: 1; still open: 0" in done.out
+    assert "decided: 1 of 1\n" in done.out
     assert place.run("conflicts", "resolve", second, "--use", "skip", "--yes").status == 0
     ended = dict(place.rows("select id, status from review.conflict"))
     assert ended[int(first)] == "applied"
@@ -122,7 +122,7 @@ def test_values_that_change_behind_the_preview_are_not_decided(
     assert done.status == 1
     assert "changed since you looked, so nothing was decided: conflict 1 has had other values" in done.err
     done = place.run("conflicts", "resolve", "1", "2", "--use", "skip")
-    assert (done.status, "decided: 1; still open: 1" in done.out) == (1, True)
+    assert (done.status, "decided: 1 of 2\n" in done.out) == (1, True)
     assert "changed since they were shown, and not decided: 1" in done.err
     assert place.run("conflicts", "resolve", "--entity", "contact", "--use", "skip").status == 0
     assert dict(place.rows("select id, status from review.conflict")) == {
@@ -173,7 +173,7 @@ def test_a_rule_is_made_shown_used_and_ended(place: Place) -> None:
     assert "1 conflict: the CRM's value (1)" in done.out
     assert "and from now on, for title of salesforce/contact: use_crm" in done.out
     assert f"{len(rows) - 1} more that are open now: the CRM's value ({len(rows) - 1})" in done.out
-    assert f"decided: {len(rows)}; still open: 0" in done.out
+    assert f"decided: {len(rows)} of {len(rows)}\n" in done.out
     assert place.rows("select distinct title from hub.contact where title in ('Chief', 'Head')") == [
         ("Head",)
     ]

@@ -34,6 +34,10 @@ def test_what_is_held_back_is_listed_and_let_through(
     (hold,) = json.loads(place.run("guard", "list", "--json").out)
     assert (hold["side"], hold["status"], hold["cause"]) == ("crm", "open", "limits")
     number = str(hold["id"])
+    ((somebody,),) = place.rows("select id::text from hub.contact order by id limit 1")
+    held = f"salesforce/contact: no sync goes on before hold #{number} is confirmed: {hold['sentence']}"
+    assert held in place.run("why", "contact", str(somebody)).out
+    assert json.loads(place.run("why", "contact", str(somebody), "--json").out)["held"] == [held]
 
     assert place.run("guard", "confirm", "99999").err.strip().startswith("there is no hold 99999")
     assert place.run("guard", "list", "--entity", "nothing").status == 2
