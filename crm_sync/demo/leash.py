@@ -1,8 +1,8 @@
 """`python -m crm_sync.demo.leash COMMAND ...`: run a command that ends when the process that asked for it does.
 
-For commands that cannot promise this themselves. The leash leads a process group of its own; SIGINT and SIGTERM are
-handed on to the command as SIGINT, which every server here takes as "end in order"; whatever is left of the group
-after ten seconds is killed. Needs a POSIX system.
+For commands that cannot promise this themselves. The command leads a process group of its own; SIGINT and SIGTERM are
+handed on to it as SIGINT, which every server here takes as "end in order". Whatever is left of the group then is told
+to end, and killed if it does not: a code server of Dagster's may hang while it ends. Needs a POSIX system.
 """
 
 import os
@@ -11,9 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 
 GRACE = 10.0
+REST = 3.0  # seconds that what the command left behind has to end
 TICK = 0.3
 
 
@@ -34,7 +36,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(GRACE + 5)
+            process.wait(GRACE + REST + 5)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -51,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    child = subprocess.Popen(command)  # noqa: S603 - our own commands
+    child = subprocess.Popen(command, process_group=0)  # noqa: S603 - our own commands
     while child.poll() is None and not told and os.getppid() == holder:
         time.sleep(TICK)
     if child.poll() is None:
@@ -61,9 +63,19 @@ def main(argv: Sequence[str]) -> int:
         except subprocess.TimeoutExpired:
             child.kill()
     status = child.wait()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.killpg(0, signal.SIGTERM)  # what the command left behind; this process ignores it
+    _clear(child.pid)
     return status
+
+
+def _clear(group: int) -> None:
+    """End what is left of a process group."""
+    with suppress(ProcessLookupError, PermissionError):  # nothing is left; or only what has ended, says macOS
+        os.killpg(group, signal.SIGTERM)
+        until = time.monotonic() + REST
+        while time.monotonic() < until:
+            time.sleep(TICK)
+            os.killpg(group, 0)
+        os.killpg(group, signal.SIGKILL)
 
 
 if __name__ == "__main__":
