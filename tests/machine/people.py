@@ -149,7 +149,10 @@ class People:
 
     def _crm_write(self, name: str, entity: str, crm_id: str, values: dict[str, str | None]) -> None:
         account, object_name, vendor = self.g.lagging(name), OBJECTS[entity], self.g.vendor[entity]
-        before = account.row(object_name, crm_id).values
+        there = account.row(object_name, crm_id)
+        if there.deleted:  # nobody can change what lies in the recycle bin
+            return
+        before = there.values
         account.person_edit(object_name, crm_id, {vendor[f]: value for f, value in values.items()})
         self.g.came_late(name)
         after = account.row(object_name, crm_id).values
