@@ -32,6 +32,8 @@ class Fuse:
         self.left: int | None = None
         self.meanwhile: tuple[int, Callable[[], None]] | None = None
         self.store: Store | None = None
+        self.acts = 0
+        """How often somebody has acted."""
         self._hit = hit
 
     def burn(self) -> None:
@@ -53,6 +55,7 @@ class Fuse:
         self.meanwhile = None if left <= 1 and idle else (left - 1, act)
         if self.meanwhile is None:
             self._hit("people in the midst")
+            self.acts += 1
             act()
 
 
@@ -74,7 +77,7 @@ class FragileStore(Store):
 
 class FragileCrm(MemoryCrm):
     """A client whose process may die between two pages and between a call's effect and its answer; it remembers
-    the pages it read last, to repeat them.
+    the pages it read last, to repeat them, and of the records that were looked up in a run how often somebody had acted by then.
 
     fails: after so many more calls, one fails with this error, and had no effect. twice: the next page that is read comes
     twice. postpone: takes the operations of the next write, whose answer never comes; they take effect later.
@@ -100,6 +103,7 @@ class FragileCrm(MemoryCrm):
         self.unheeded = 0
         """Calls in a run after it was told that there are too many."""
         self.read: list[tuple[StreamSpec, Page]] = []
+        self.looked: dict[str, int] = {}
         self._fuse = fuse
 
     def heal(self) -> None:
@@ -136,6 +140,7 @@ class FragileCrm(MemoryCrm):
         if self.before_read_back is not None and self.before_read_back(crm_ids):
             self.before_read_back = None
             self.hit("edit before read-back")
+        self.looked |= dict.fromkeys(crm_ids, self._fuse.acts)
         yield from super().by_ids(stream, crm_ids)
 
     def write(

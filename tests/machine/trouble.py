@@ -380,6 +380,8 @@ class Trouble(People):
         if raced:
             self.race_in_write = None
             self.g.hit("edit before a write")
+        acts = self.g.fuse.acts  # people in the midst may have come after the look, too
+        raced = raced or self.g.crms[name].looked.get(operation.crm_id or "", acts) < acts
         self.oracle.before_write(name, operation, raced=raced)
 
     @contextmanager
@@ -396,6 +398,7 @@ class Trouble(People):
         options = options or Options()
         for crm in self.g.crms.values():
             crm.read.clear()
+            crm.looked.clear()
         with self._process(dry_run=options.dry_run) as store:
             try:
                 for part in todo:
