@@ -5,12 +5,13 @@ value means on the other side. It shares no code with the engine but the names o
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
 from crm_sync.connectors.crm import Operation
+from crm_sync.core.decide import LANDED_OR_TYPED
 from tests.machine.fragile import OVERLAP
 from tests.machine.ground import NAMES, OBJECTS, STAGES, Ground
 
@@ -48,7 +49,7 @@ class Diary:
     """What people wrote (`written`: all of it). last: the last value a person wrote, by side, record and field. replaced: earlier ones that
     somebody else had replaced by then, and nobody has put back (`wrote`). unseen: what was overwritten in a CRM before anybody could see it (the time
     between the last look and the write: no vendor's batch interface lets us compare and set). landed: what a write of ours
-    set long after it was sent. made_late: creates of which the same is true, and that made a new record. born: where the people came from, by e-mail. gone: e-mails of people whose record somebody deleted, archived or merged; hub_deleted: hub records that
+    set long after it was sent. made: our creates. made_late: those of which the same is true, and that made a new record. born: where the people came from, by e-mail. gone: e-mails of people whose record somebody deleted, archived or merged; hub_deleted: hub records that
     an application deleted. restored_beside: records that somebody took out of a CRM's recycle bin when another one had
     been made in their place, or while a run was under way that could have looked already. hidden: vendor fields that a
     connection was not allowed to see for a while; what changed meanwhile, only a full read tells."""
@@ -58,6 +59,7 @@ class Diary:
     replaced: set[tuple[Key, str | None]] = field(default_factory=set)
     unseen: set[tuple[Key, str | None]] = field(default_factory=set)
     landed: set[tuple[Key, str | None]] = field(default_factory=set)
+    made: list[tuple[str, Operation]] = field(default_factory=list)
     made_late: list[tuple[str, Operation]] = field(default_factory=list)
     born: dict[str, list[str]] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
@@ -133,6 +135,7 @@ class Oracle:
         raced: somebody changed the record after the look that comes just before the write, which no vendor's batch
         interface prevents."""
         if operation.kind == "create" or operation.crm_id is None:
+            self.diary.made.append((name, operation))
             return
         object_name = operation.crm_id.partition("-")[0]
         entity = {o: e for e, o in OBJECTS.items()}[object_name]
@@ -478,23 +481,29 @@ class Oracle:
                     f"nobody wrote {value!r} into {name} {row['crm_id']} {f}, but the hub took it",
                 )
         for row in self.g.rows(
-            "select connection, crm_id, field, crm_value from review.conflict where field = 'phone'"
+            "select connection, crm_id, field, crm_value, reason from review.conflict where field = 'phone'"
         ):
             key = (str(row["connection"]), str(row["crm_id"]), str(row["field"]))
             said = text(row["crm_value"])
-            if said not in self.diary.written.get(key, {None}) and not self._landed(*key, said):
+            # A record that we made, and that lay in the recycle bin when we looked for it, may say what we sent as well.
+            ours = self.diary.made if row["reason"] == LANDED_OR_TYPED else []
+            if said not in self.diary.written.get(key, {None}) and not self._landed(*key, said, made=ours):
                 raise Broken(
                     Invariant.CONFLICT_COMPLETENESS,
                     f"nobody wrote {row['crm_value']!r}, but it is disputed: {row}",
                 )
 
-    def _landed(self, name: str, crm_id: str, f: str, value: str | None) -> bool:
-        """Whether a write of ours that landed late has set this value, which somebody may as well have typed."""
+    def _landed(
+        self, name: str, crm_id: str, f: str, value: str | None, *, made: Sequence[tuple[str, Operation]] = ()
+    ) -> bool:
+        """Whether a write of ours that landed late, or one of these creates, has set this value, which somebody may as well
+        have typed."""
         told = {theirs for key, theirs in self.diary.landed if key == (name, crm_id, f)}
         object_name = crm_id.partition("-")[0]
         vendor = self.g.vendor[{o: e for e, o in OBJECTS.items()}[object_name]][f]
         key = (name, self.g.accounts[name].row(object_name, crm_id).values.get("Hub_Id"))
-        told |= {late.values.get(vendor) for where, late in self.diary.made_late if (where, late.key) == key}
+        creates = [*self.diary.made_late, *made]
+        told |= {create.values.get(vendor) for where, create in creates if (where, create.key) == key}
         return any(self._same(name, f, {f: value}, theirs) for theirs in told)
 
     def _is_current(self, key: Key, value: str | None) -> bool:
