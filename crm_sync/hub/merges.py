@@ -19,7 +19,7 @@ from psycopg import Connection, sql
 from psycopg.rows import class_row
 
 from crm_sync.core.spec import StreamSpec
-from crm_sync.hub import dirty, review
+from crm_sync.hub import dirty, review, survivors
 from crm_sync.hub.sql import base_table, hub_table, mirror_table
 
 Decision = Literal["merge", "apart"]
@@ -91,7 +91,8 @@ def _stage(conn: Connection, stream: StreamSpec, key: dict[str, str]) -> None:
     """The temporary table `merging`: linked losers, each with its survivor. kept: the hub record that has the survivor,
     or is to have it: of several losers of a new record, the one whose id it carries, else the one that was linked
     first. A link whose hub record is gone moves nowhere: a deletion was meant for the loser alone. Who is linked with
-    nothing must have been looked up since (`survivors.py`): what a listing shows may be older than the merge."""
+    nothing must have been looked up since (`survivors.py`): what a listing shows may be older than the merge; and if it
+    is our create of another hub record, whose answer is missing, it is that one's as soon as outbound has found it."""
     conn.execute("drop table if exists pg_temp.merging")
     conn.execute(
         sql.SQL(
@@ -104,7 +105,8 @@ def _stage(conn: Connection, stream: StreamSpec, key: dict[str, str]) -> None:
             " from sync.alias a join {base} b on b.crm_id = a.crm_id join {mirror} m on m.crm_id = a.survivor"
             " left join {hub} h on h.id = b.hub_id where a.connection = %(connection)s and a.entity = %(entity)s"
             " and a.settled_at is null and a.reason = 'merged'"
-            " and (a.seen_at is not null or exists (select from {base} k where k.crm_id = a.survivor))) w"
+            " and (a.seen_at is not null or exists (select from {base} k where k.crm_id = a.survivor))"
+            f" and not {survivors.UNANSWERED}) w"
             " window by_place as (partition by w.survivor order by not w.there, w.other, w.linked_at, w.hub_id)"
         ).format(base=base_table(stream), mirror=mirror_table(stream), hub=hub_table(stream.entity)),
         key,

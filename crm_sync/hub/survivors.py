@@ -58,6 +58,29 @@ def seen(conn: Connection, stream: StreamSpec, survivors: Sequence[str]) -> None
         )
 
 
+UNANSWERED = (
+    "exists (select from sync.intent i where i.connection = a.connection and i.entity = a.entity and i.kind = 'create'"
+    " and i.hub_id <> b.hub_id and i.hub_id::text = lower(m.hub_id))"
+)
+"""Condition over a (the alias), b (the loser's link) and m (the survivor): our create of another hub record has made the
+survivor, and its answer is missing."""
+
+
+def again(conn: Connection, stream: StreamSpec) -> None:
+    """Losers whose links could not move so far, because the answer to such a create was missing, are looked at again now
+    that it is known. Costs one index probe if no merge is to be settled."""
+    conn.execute(
+        sql.SQL(
+            "insert into sync.mark (stream, by_hub, crm_id) select s.id, false, a.crm_id from sync.alias a"
+            " join {base} b on b.crm_id = a.crm_id join {mirror} m on m.crm_id = a.survivor"
+            " join sync.stream s on s.connection = a.connection and s.entity = a.entity"
+            " where a.connection = %s and a.entity = %s and a.settled_at is null and a.reason = 'merged'"
+            " and (a.seen_at is not null or exists (select from {base} k where k.crm_id = a.survivor)) and not {unanswered}"
+        ).format(base=base_table(stream), mirror=mirror_table(stream), unanswered=sql.SQL(UNANSWERED)),
+        [stream.connection, stream.entity],
+    )
+
+
 def gone(conn: Connection, stream: StreamSpec, survivors: Sequence[str]) -> None:
     """The CRM does not have these: what was merged into them is deleted, and that is decided like any deletion. The alias
     stays: should a survivor come back, it is the record that the loser was."""

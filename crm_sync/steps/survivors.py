@@ -21,7 +21,9 @@ from crm_sync.steps.sweep import live, settle, taking_part
 
 def look_up(store: Store, crm: Crm, stream: StreamSpec) -> Sequence[Merged]:
     """Look for the survivors that are missing, or may be older in the mirror than the merge; returns what that brought."""
-    return (*_missing(store, crm, stream), *_unseen(store, crm, stream))
+    brought = (*_missing(store, crm, stream), *_unseen(store, crm, stream))
+    store.committed(lambda conn: survivors.again(conn, stream))
+    return brought
 
 
 def _unseen(store: Store, crm: Crm, stream: StreamSpec) -> Sequence[Merged]:
