@@ -15,7 +15,17 @@ later our write takes effect over it. It passed for somebody's edit: the hub too
 SETTLED_TWICE: list[Step] = [("kill", 221580), ("sync", 77490), ("trouble", 919560), ("both", 613313)]
 """A create gets no answer. Of two processes the one's hub step sees it in the mirror while the other's outbound finds it by
 its external id: the journal told of it twice."""
-KEPT = {"landed over an edit": LANDED_OVER_AN_EDIT, "settled twice": SETTLED_TWICE}
+MERGED_INTO_OUR_CREATE: list[Step] = [
+    ("hub_insert", 780187), ("crm_create", 902141), ("sync", 59643), ("both", 862609), ("decide", 598685), ("hide", 785175),
+    ("trouble", 783450), ("crm_merge", 630924),
+]  # fmt: skip
+"""A create gets no answer, and people merge another record into what it has made: that one's hub record took its place, and
+what the other hub record says."""
+KEPT = {
+    "landed over an edit": LANDED_OVER_AN_EDIT,
+    "settled twice": SETTLED_TWICE,
+    "merged into our create": MERGED_INTO_OUR_CREATE,
+}
 
 
 @pytest.mark.parametrize("steps", KEPT.values(), ids=KEPT)
