@@ -177,10 +177,8 @@ def test_a_run_for_which_nobody_chose_a_day_says_so(project: Project) -> None:
     """The launchpad asks whether one is sure, and starts it."""
     result = project.run(names.sync_job("acme"), partition=None)
     assert not result.success
-    why = failures_of(result)[0]
-    assert why.startswith(
-        "acme/contact inbound: the run has no day, so nothing was read. Choose today's (UTC)"
-    )
+    said = "acme/contact inbound: the run has no day, so nothing was read. Choose today's (UTC)"
+    assert any(why.startswith(said) for why in failures_of(result))
 
 
 def test_a_start_date_is_obeyed(project: Project) -> None:
