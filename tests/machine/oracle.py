@@ -499,11 +499,12 @@ class Oracle:
         """Whether a write of ours that landed late, or one of these creates, has set this value, which somebody may as well
         have typed."""
         told = {theirs for key, theirs in self.diary.landed if key == (name, crm_id, f)}
-        object_name = crm_id.partition("-")[0]
-        vendor = self.g.vendor[{o: e for e, o in OBJECTS.items()}[object_name]][f]
-        key = (name, self.g.accounts[name].row(object_name, crm_id).values.get("Hub_Id"))
         creates = [*self.diary.made_late, *made]
-        told |= {create.values.get(vendor) for where, create in creates if (where, create.key) == key}
+        for entity in self.g.system.entities if creates else ():
+            if f in self.g.vendor[entity] and crm_id in self.g.mirror(name, entity):
+                key = (name, self.g.accounts[name].row(OBJECTS[entity], crm_id).values.get("Hub_Id"))
+                vendor = self.g.vendor[entity][f]
+                told |= {create.values.get(vendor) for where, create in creates if (where, create.key) == key}
         return any(self._same(name, f, {f: value}, theirs) for theirs in told)
 
     def _is_current(self, key: Key, value: str | None) -> bool:
