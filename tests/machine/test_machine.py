@@ -54,6 +54,15 @@ def test_a_campaign_ends_with_its_figures_whoever_plays_the_stories(server_url: 
     assert told[0].endswith(", violations 0")
 
 
+def test_a_campaign_goes_over_https(server_url: str) -> None:
+    """Through the simulators and their faults, with the connectors as they are: as far as a short story gets."""
+    told = _campaign(
+        server_url, "--https", "--seed", "5", "--steps", "12", "--length", "12", "--workers", "1"
+    )
+    assert told.startswith("stories 1, steps 12, faults ")
+    assert told.endswith(", violations 0")
+
+
 def test_figures_add_up() -> None:
     tally = Tally()
     for task in tasks(7, 250, length=100):
