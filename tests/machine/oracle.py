@@ -500,8 +500,8 @@ class Oracle:
         have typed."""
         told = {theirs for key, theirs in self.diary.landed if key == (name, crm_id, f)}
         creates = [*self.diary.made_late, *made]
-        for entity in self.g.system.entities if creates else ():
-            if f in self.g.vendor[entity] and crm_id in self.g.mirror(name, entity):
+        for place, entity in self.g.streams if creates else ():
+            if place == name and f in self.g.vendor[entity] and crm_id in self.g.mirror(name, entity):
                 key = (name, self.g.accounts[name].row(OBJECTS[entity], crm_id).values.get("Hub_Id"))
                 vendor = self.g.vendor[entity][f]
                 told |= {create.values.get(vendor) for where, create in creates if (where, create.key) == key}
