@@ -105,8 +105,7 @@ def _stage(conn: Connection, stream: StreamSpec, key: dict[str, str]) -> None:
             " from sync.alias a join {base} b on b.crm_id = a.crm_id join {mirror} m on m.crm_id = a.survivor"
             " left join {hub} h on h.id = b.hub_id where a.connection = %(connection)s and a.entity = %(entity)s"
             " and a.settled_at is null and a.reason = 'merged'"
-            " and (a.seen_at is not null or exists (select from {base} k where k.crm_id = a.survivor))"
-            f" and not {survivors.UNANSWERED}) w"
+            f" and {survivors.READY}) w"
             " window by_place as (partition by w.survivor order by not w.there, w.other, w.linked_at, w.hub_id)"
         ).format(base=base_table(stream), mirror=mirror_table(stream), hub=hub_table(stream.entity)),
         key,

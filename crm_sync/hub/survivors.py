@@ -58,12 +58,13 @@ def seen(conn: Connection, stream: StreamSpec, survivors: Sequence[str]) -> None
         )
 
 
-UNANSWERED = (
-    "exists (select from sync.intent i where i.connection = a.connection and i.entity = a.entity and i.kind = 'create'"
-    " and i.hub_id <> b.hub_id and i.hub_id::text = lower(m.hub_id))"
+READY = (
+    "(a.seen_at is not null or exists (select from {base} k where k.crm_id = a.survivor))"
+    " and not exists (select from sync.intent i where i.connection = a.connection and i.entity = a.entity"
+    " and i.kind = 'create' and i.hub_id <> b.hub_id and i.hub_id::text = lower(m.hub_id))"
 )
-"""Condition over a (the alias), b (the loser's link) and m (the survivor): our create of another hub record has made the
-survivor, and its answer is missing."""
+"""Condition over a (the alias), b (the loser's link, of the table `base`) and m (the survivor): it is known who has the
+survivor. It is linked or was looked up since the merge, and is no create of another hub record's whose answer is missing."""
 
 
 def again(conn: Connection, stream: StreamSpec) -> None:
@@ -75,8 +76,8 @@ def again(conn: Connection, stream: StreamSpec) -> None:
             " join {base} b on b.crm_id = a.crm_id join {mirror} m on m.crm_id = a.survivor"
             " join sync.stream s on s.connection = a.connection and s.entity = a.entity"
             " where a.connection = %s and a.entity = %s and a.settled_at is null and a.reason = 'merged'"
-            " and (a.seen_at is not null or exists (select from {base} k where k.crm_id = a.survivor)) and not {unanswered}"
-        ).format(base=base_table(stream), mirror=mirror_table(stream), unanswered=sql.SQL(UNANSWERED)),
+            f" and {READY}"
+        ).format(base=base_table(stream), mirror=mirror_table(stream)),
         [stream.connection, stream.entity],
     )
 
